@@ -1,0 +1,200 @@
+"""May we proceed? Pure functions that answer, asked by operations with facts in hand.
+
+Each one refuses (raises `Refusal`) rather than guess: "cannot tell" is not "yes".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+class Refusal(Exception):
+    """Going on would do harm; the message says which, and a HINT how to mend it."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(f"{problem}\n    HINT: {hint}")
+
+
+# --- etcd -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EtcdLocal:
+    """What a host's own disk says of its etcd member.
+
+    + has_data: a data directory with a member in it
+    + formed: the member has once been part of a healthy cluster
+    """
+
+    has_data: bool
+    formed: bool
+
+
+@dataclass(frozen=True)
+class EtcdMember:
+    """One member as the cluster lists it; `name` is empty until it has started once."""
+
+    id: str
+    name: str
+    peer_url: str
+
+
+EtcdStart = Literal["keep", "first start", "join"]
+
+
+def etcd_start(
+    host: str,
+    local: Mapping[str, EtcdLocal],
+    cluster: Sequence[EtcdMember] | None,
+) -> EtcdStart:
+    """Say how `host` becomes a member; raises Refusal when its data would be lost or doubled.
+
+    + host: name of the host
+    + local: the state of every etcd host's disk, by name
+    + cluster: members as a cluster with a quorum lists them; None when none answers
+
+    A host with data keeps it. A wiped or new one joins a cluster that answers as a new member.
+    Without an answer, only a cluster that never formed may start afresh: an empty member that
+    takes the old one's place by "first start" would vote with an empty log.
+    """
+    if local[host].has_data:
+        return "keep"
+    if cluster is not None:
+        return "join"
+    formed = sorted(name for name, state in local.items() if state.formed)
+    if formed:
+        raise Refusal(
+            f"{host} has no etcd data, and the quorum of {', '.join(formed)} does not answer",
+            "start the other etcd members first; if they are lost, see docs/operations.md.",
+        )
+    return "first start"
+
+
+def would_lose_quorum(members: int, healthy: int, stopping: int = 1) -> bool:
+    """Say whether stopping `stopping` of the `healthy` members leaves less than a quorum.
+
+    A single member has no quorum to keep: its restart is an outage whatever one does.
+    """
+    return members > 1 and healthy - stopping < members // 2 + 1
+
+
+# --- Patroni ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PatroniMember:
+    """One member as Patroni's /cluster shows it; `lag` is in bytes, None when unknown."""
+
+    name: str
+    role: str
+    state: str
+    timeline: int | None = None
+    lag: int | None = None
+    pending_restart: bool = False
+
+    @property
+    def is_leader(self) -> bool:
+        return self.role in ("leader", "standby_leader")
+
+    @property
+    def is_healthy(self) -> bool:
+        """A leader that runs, or a replica that streams."""
+        return self.state == ("running" if self.is_leader else "streaming")
+
+
+def leader(members: Sequence[PatroniMember]) -> PatroniMember | None:
+    """Return the leader that runs, or None."""
+    return next((m for m in members if m.is_leader and m.is_healthy), None)
+
+
+def next_restart(
+    members: Sequence[PatroniMember], within: Sequence[str]
+) -> tuple[Literal["restart", "switchover"], PatroniMember] | None:
+    """Return the next step towards no pending restart among `within`: replicas first.
+
+    The leader comes last: a switchover when a healthy replica can take over (its demotion is the
+    restart), a restart in place when it is alone in the cluster. Raises Refusal while a member
+    that should be healthy is not, since a restart would then take a second one away.
+    """
+    pending = [m for m in members if m.pending_restart and m.name in within]
+    if not pending:
+        return None
+    target = min(pending, key=lambda m: m.is_leader)
+    if sick := [m.name for m in members if not m.is_healthy and m.name != target.name]:
+        raise Refusal(
+            f"{target.name} needs a restart, but {sick[0]} is not healthy: two would be down",
+            f"bring {sick[0]} back (patronictl list), then run this again.",
+        )
+    if target.is_leader and len(members) > 1:
+        return "switchover", target
+    return "restart", target
+
+
+def switchover_candidate(members: Sequence[PatroniMember]) -> PatroniMember:
+    """Return the healthy replica with the least lag; raises Refusal when there is none."""
+    able = [m for m in members if not m.is_leader and m.is_healthy and m.lag is not None]
+    if not able:
+        raise Refusal("no replica is fit to take over", "wait until one streams (patronictl list).")
+    return min(able, key=lambda m: m.lag or 0)
+
+
+# --- Patroni's dynamic configuration ----------------------------------------------------------
+
+# Kept beside the live configuration, where Patroni ignores it: what this project applied last.
+# Only so can a key that the settings dropped be told from one that somebody else added.
+APPLIED = "pgha_applied"
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """The way from the live configuration to the settings.
+
+    + patch: what to send, with None for keys to remove; empty when nothing differs
+    + lines: the same for people, a line per key
+    """
+
+    patch: dict[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+
+
+def reconcile(live: Mapping[str, Any], desired: Mapping[str, Any]) -> Reconciliation:
+    """Compare three ways (applied last, live, desired) and touch nothing that is not ours."""
+    applied = live.get(APPLIED) or {}
+    now, want = _flat(live), _flat(desired)
+    changes: dict[tuple[str, ...], Any] = {
+        path: value for path, value in want.items() if now.get(path) != value
+    }
+    changes |= {path: None for path in _flat(applied) if path not in want and path in now}
+    lines = tuple(
+        f"{'.'.join(path)}: {_shown(now.get(path))} -> {_shown(value)}"
+        for path, value in sorted(changes.items())
+    )
+    kept = _flat(applied)
+    record: dict[tuple[str, ...], Any] = {}
+    record |= {(APPLIED, *path): value for path, value in want.items() if kept.get(path) != value}
+    record |= {(APPLIED, *path): None for path in kept if path not in want}
+    return Reconciliation(_nested(changes | record), lines)
+
+
+def _flat(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    found: dict[tuple[str, ...], Any] = {}
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, (*path, key))
+        else:
+            found[(*path, key)] = value
+    return found
+
+
+def _nested(paths: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for path, value in paths.items():
+        place = document
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        place[path[-1]] = value
+    return document
+
+
+def _shown(value: Any) -> str:
+    return "(not set)" if value is None else repr(value)

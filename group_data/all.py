@@ -1,0 +1,70 @@
+"""Every setting of the cluster, once. A group file, a host or `--data` can override any of them.
+
+What each one means, its type and its bounds stand in settings.py; an unknown name is refused.
+"""
+
+# --- The cluster -------------------------------------------------------------------------------
+cluster_name = "pgha"  # Patroni's scope, etcd's token and pgBackRest's stanza
+cluster_client_networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]  # may use HAProxy
+secrets_file = "secrets.yml"  # made on first use, mode 0600, never in git
+
+# --- Packages ----------------------------------------------------------------------------------
+packages_source = "pgdg"  # pgdg | distribution | none (the hosts' own repositories)
+packages_pgdg_apt_url = "https://apt.postgresql.org/pub/repos/apt"
+packages_pgdg_yum_url = "https://download.postgresql.org/pub/repos/yum"
+packages_epel_url = "https://dl.fedoraproject.org/pub/epel"
+
+# --- etcd: figures for one LAN -----------------------------------------------------------------
+etcd_client_port = 2379
+etcd_peer_port = 2380
+etcd_data_dir = "/var/lib/etcd/pgha"
+etcd_heartbeat_ms = 100
+etcd_election_ms = 1000
+etcd_quota_mib = 2048
+etcd_compaction_retention = "1h"
+
+# --- Patroni: loop_wait + 2 * retry_timeout must not exceed ttl --------------------------------
+patroni_rest_port = 8008
+patroni_namespace = "/service/"
+patroni_ttl = 30
+patroni_loop_wait = 10
+patroni_retry_timeout = 10
+patroni_maximum_lag_on_failover = 1048576
+
+# --- PostgreSQL --------------------------------------------------------------------------------
+postgresql_version = 18
+postgresql_port = 5432
+postgresql_data_dir = "/data/pgdata"
+postgresql_minimum_free_mib = 2048
+postgresql_parameters = {
+    "max_connections": 200,
+    "shared_buffers": "512MB",  # a quarter of the memory is a good start
+    "effective_cache_size": "1536MB",  # three quarters
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "lz4",
+    "archive_timeout": "60s",  # an idle primary still archives its last writes within a minute
+    "log_checkpoints": "on",
+    "log_lock_waits": "on",
+}
+
+# --- One role and database for the first application -------------------------------------------
+app_role = "app"
+app_database = "app"
+
+# --- HAProxy -----------------------------------------------------------------------------------
+haproxy_rw_port = 5000
+haproxy_ro_port = 5001
+haproxy_stats_port = 7000  # listens on 127.0.0.1 only
+haproxy_max_connections = 4000
+
+# --- pgBackRest: calendars are systemd's OnCalendar --------------------------------------------
+pgbackrest_repository_path = "/data/pgbackrest"
+pgbackrest_retention_days = 14  # restorable to any moment of the last so many days
+pgbackrest_full_schedule = "Sun 01:00"
+pgbackrest_diff_schedule = "Mon..Sat 01:00"
+pgbackrest_process_max = 2
+
+# --- The proofs --------------------------------------------------------------------------------
+verify_maximum_lag_mib = 16
+verify_format = "table"  # table | json

@@ -1,0 +1,284 @@
+"""What each setting may be: one model per component, filled from pyinfra's flat, prefixed names.
+
+The values stand in group_data/all.py; this page holds their types, bounds and meaning, and the
+rules between them. It knows no pyinfra and does no I/O.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+AbsolutePath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")]
+Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+
+
+class SettingsError(ValueError):
+    """Says in one line what is wrong with the description of the cluster, and how to mend it."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        self.problem, self.hint = problem, hint
+        super().__init__(f"{problem}\n    HINT: {hint}")
+
+
+class Component(BaseModel):
+    """The settings whose names start with `prefix`, read from the hosts of `group` ("" is all)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    prefix: ClassVar[str]
+    group: ClassVar[str] = ""
+
+
+class General(Component):
+    """What belongs to the cluster as a whole."""
+
+    prefix: ClassVar[str] = "cluster_"
+
+    # Patroni, etcd and pgBackRest each take more; this is what all three take.
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,49}$",
+        description="lower-case letters, digits and dashes, a letter first, 50 characters at most",
+    )
+    client_networks: tuple[IPv4Network, ...] = Field(
+        min_length=1, description="networks that may use HAProxy, such as 10.0.0.0/8"
+    )
+
+
+class Packages(Component):
+    """Where packages come from."""
+
+    prefix: ClassVar[str] = "packages_"
+
+    source: Literal["pgdg", "distribution", "none"] = Field(
+        description="pgdg, distribution or none (what the hosts' own repositories have)"
+    )
+    pgdg_apt_url: str = Field(pattern=r"^https?://\S+[^/]$", description="a URL without a last /")
+    pgdg_yum_url: str = Field(pattern=r"^https?://\S+[^/]$", description="a URL without a last /")
+    epel_url: str = Field(pattern=r"^https?://\S+[^/]$", description="a URL without a last /")
+
+
+class Etcd(Component):
+    """etcd's ports and its pace."""
+
+    prefix: ClassVar[str] = "etcd_"
+    group: ClassVar[str] = "etcd"
+
+    client_port: Port
+    peer_port: Port
+    data_dir: AbsolutePath
+    heartbeat_ms: int = Field(ge=10, le=5000, description="about the round trip between members")
+    election_ms: int = Field(ge=50, le=50000, description="five to fifty heartbeats; etcd's limit")
+    quota_mib: int = Field(ge=64, le=8192, description="8 GiB is the most etcd advises")
+    compaction_retention: str = Field(pattern=r"^\d+[mh]$", description="such as 1h or 30m")
+
+    @model_validator(mode="after")
+    def election_outlasts_heartbeats(self) -> Self:
+        if self.election_ms < 5 * self.heartbeat_ms:
+            raise ValueError(
+                f"etcd_election_ms ({self.election_ms}) is less than five times "
+                f"etcd_heartbeat_ms ({self.heartbeat_ms}): etcd refuses to start"
+            )
+        return self
+
+
+class Patroni(Component):
+    """Patroni's pace; its lower limits are Patroni's own, which raises less without a word."""
+
+    prefix: ClassVar[str] = "patroni_"
+    group: ClassVar[str] = "postgres"
+
+    rest_port: Port
+    namespace: str = Field(pattern=r"^/[a-z0-9-]+/$", description="etcd's key prefix, as /service/")
+    ttl: int = Field(ge=20, le=600, description="seconds a lost primary keeps the lead, 20 or more")
+    loop_wait: int = Field(ge=1, le=300, description="seconds between two looks, 1 or more")
+    retry_timeout: int = Field(ge=3, le=300, description="seconds to retry etcd, 3 or more")
+    maximum_lag_on_failover: int = Field(ge=0, description="bytes")
+
+    @model_validator(mode="after")
+    def loop_fits_into_ttl(self) -> Self:
+        needed = self.loop_wait + 2 * self.retry_timeout
+        if needed > self.ttl:
+            raise ValueError(
+                f"patroni_loop_wait + 2*patroni_retry_timeout is {needed} s, more than patroni_ttl "
+                f"({self.ttl} s): a slow etcd would cost a failover"
+            )
+        return self
+
+
+# Set by this project or by Patroni; a second value would be ignored or break the cluster.
+OWNED_PARAMETERS = frozenset(
+    {
+        "archive_command",
+        "archive_mode",
+        "cluster_name",
+        "hot_standby",
+        "listen_addresses",
+        "password_encryption",
+        "port",
+        "primary_conninfo",
+        "primary_slot_name",
+        "restore_command",
+        "unix_socket_directories",
+        "wal_level",
+    }
+)
+
+
+class Postgresql(Component):
+    """PostgreSQL as every member runs it."""
+
+    prefix: ClassVar[str] = "postgresql_"
+    group: ClassVar[str] = "postgres"
+
+    version: Literal[17, 18] = Field(description="17 or 18 (the builtin C.UTF-8 locale needs 17)")
+    port: Port
+    data_dir: AbsolutePath
+    minimum_free_mib: int = Field(ge=0, description="free space a bare host needs for the data")
+    parameters: dict[str, str | int | float | bool] = Field(description="as in postgresql.conf")
+
+    @field_validator("parameters")
+    @classmethod
+    def leaves_our_parameters_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(OWNED_PARAMETERS & value.keys()):
+            raise ValueError(
+                f"postgresql_parameters must not set {taken[0]}: it follows from the rest"
+            )
+        return value
+
+
+class App(Component):
+    """The first application's role and database."""
+
+    prefix: ClassVar[str] = "app_"
+    group: ClassVar[str] = "postgres"
+
+    role: Identifier
+    database: Identifier
+
+
+class Haproxy(Component):
+    """HAProxy's ports."""
+
+    prefix: ClassVar[str] = "haproxy_"
+    group: ClassVar[str] = "haproxy"
+
+    rw_port: Port
+    ro_port: Port
+    stats_port: Port
+    max_connections: int = Field(ge=10, le=1_000_000)
+
+
+class Pgbackrest(Component):
+    """The repository, how long it keeps what, and when it takes backups."""
+
+    prefix: ClassVar[str] = "pgbackrest_"
+    group: ClassVar[str] = "pgbackrest"
+
+    repository_path: AbsolutePath
+    retention_days: int = Field(ge=1, le=9999)
+    full_schedule: str = Field(pattern=r"^[^\n]+$", description="systemd's OnCalendar")
+    diff_schedule: str = Field(pattern=r"^[^\n]+$", description="systemd's OnCalendar")
+    process_max: int = Field(ge=1, le=999)
+
+
+class Verify(Component):
+    """Bounds and form of the proofs."""
+
+    prefix: ClassVar[str] = "verify_"
+
+    maximum_lag_mib: int = Field(ge=1)
+    format: Literal["table", "json"]
+
+
+COMPONENTS: tuple[type[Component], ...] = (
+    General,
+    Packages,
+    Etcd,
+    Patroni,
+    Postgresql,
+    App,
+    Haproxy,
+    Pgbackrest,
+    Verify,
+)
+# Names without a component: where the secrets are, which phases run, where a host is.
+OTHER_NAMES = frozenset({"secrets_file", "phases", "address"})
+KNOWN_NAMES = OTHER_NAMES | {c.prefix + field for c in COMPONENTS for field in c.model_fields}
+
+
+C = TypeVar("C", bound=Component)
+
+
+def refuse_unknown_names(names: set[str]) -> None:
+    """Refuse a name that looks like a setting and is none; raises SettingsError."""
+    prefixes = tuple(c.prefix for c in COMPONENTS)
+    for name in sorted(names - KNOWN_NAMES):
+        near = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=0.8)
+        if near or name.startswith(prefixes):
+            hint = f"did you mean {near[0]}?" if near else "group_data/all.py lists every setting."
+            raise SettingsError(f"unknown setting {name}", hint)
+
+
+def read(model: type[C], values: Mapping[str, Any]) -> C:
+    """Return one component's settings from flat names; raises SettingsError for the first fault."""
+    fields = {field: model.prefix + field for field in model.model_fields}
+    if missing := [name for name in fields.values() if name not in values]:
+        raise SettingsError(
+            f"setting {missing[0]} is missing", "group_data/all.py has its default."
+        )
+    try:
+        return model(**{field: values[name] for field, name in fields.items()})
+    except ValidationError as error:
+        raise _one_line(model, error) from None
+
+
+def _one_line(model: type[Component], error: ValidationError) -> SettingsError:
+    fault = error.errors()[0]
+    if not fault["loc"]:  # a rule between settings names them itself
+        return SettingsError(fault["msg"].removeprefix("Value error, "), "change one of them.")
+    field = str(fault["loc"][0])
+    if fault["type"] == "value_error":
+        return SettingsError(fault["msg"].removeprefix("Value error, "), "remove it there.")
+    meaning = model.model_fields[field].description
+    return SettingsError(
+        f"{model.prefix}{field} cannot be {fault['input']!r}: {fault['msg']}",
+        f"it takes {meaning}." if meaning else "see its line in group_data/all.py.",
+    )
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The cluster's passwords; shown by no repr, so that no traceback or log can spill one."""
+
+    superuser: str
+    replication: str
+    rewind: str
+    rest_api: str
+    app: str
+
+    def __repr__(self) -> str:
+        return "Secrets(*MASKED*)"
+
+
+PLACEHOLDER = re.compile(
+    r"change.?me|placeholder|example|^\W*$|^(password|secret|postgres)$|[{}<>]", re.I
+)
+
+
+def read_secrets(values: Mapping[str, Any]) -> Secrets:
+    """Return the secrets; raises SettingsError (never with a value) where one is unusable."""
+    for name in Secrets.__dataclass_fields__:
+        value = values.get(name)
+        if not isinstance(value, str) or "\n" in value or PLACEHOLDER.search(value):
+            raise SettingsError(
+                f"the secret {name} is missing or left at a placeholder",
+                "put a strong value there, or remove the file to have new ones made.",
+            )
+    if unknown := sorted(values.keys() - Secrets.__dataclass_fields__.keys()):
+        raise SettingsError(f"unknown secret {unknown[0]}", "remove it from the secrets file.")
+    return Secrets(**{name: values[name] for name in Secrets.__dataclass_fields__})
