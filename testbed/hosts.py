@@ -1,0 +1,68 @@
+"""Which hosts a testbed has, at which addresses, in which groups: said here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SUBNETS = {"pgha": "172.30.18", "pgha-test": "172.30.19", "pgha-bench": "172.30.20"}
+MAX_NODES = 15
+ETCD_MEMBERS = 3
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host of a testbed; a host without groups stands outside the cluster."""
+
+    name: str
+    address: str
+    container: str
+    groups: tuple[str, ...] = ()
+
+
+def hosts(testbed: str, nodes: int = 3) -> list[Host]:
+    """Return the hosts of the cluster in a testbed, in the order of their addresses."""
+    table: list[tuple[str, int, tuple[str, ...]]] = [
+        (f"node{i}", 10 + i, ("etcd", "postgres") if i <= ETCD_MEMBERS else ("postgres",))
+        for i in range(1, nodes + 1)
+    ]
+    table += [("haproxy", 31, ("haproxy",)), ("pgbackrest", 41, ("pgbackrest",))]
+    return [_host(testbed, name, last, groups) for name, last, groups in table]
+
+
+def outsider(testbed: str) -> Host:
+    """Return the host that belongs to no cluster: tests knock on the firewall from there."""
+    return _host(testbed, "outsider", 61, ())
+
+
+def _host(testbed: str, name: str, last: int, groups: tuple[str, ...]) -> Host:
+    return Host(name, f"{SUBNETS[testbed]}.{last}", f"{testbed}-{name}", groups)
+
+
+def subnet(testbed: str) -> str:
+    """Return the network that belongs to a testbed, as CIDR."""
+    return f"{SUBNETS[testbed]}.0/24"
+
+
+def selected(environment: Mapping[str, str] = os.environ) -> tuple[str, int]:
+    """Return the testbed name and its number of database nodes that the environment asks for."""
+    testbed = environment.get("PGHA_TESTBED", "pgha")
+    if testbed not in SUBNETS:
+        raise ValueError(f"PGHA_TESTBED must be one of {', '.join(SUBNETS)}, not {testbed!r}")
+    nodes = environment.get("PGHA_NODES", "3")
+    if nodes not in map(str, range(1, MAX_NODES + 1)):
+        raise ValueError(f"PGHA_NODES must be a number from 1 to {MAX_NODES}, not {nodes!r}")
+    return testbed, int(nodes)
+
+
+STATE = Path(__file__).resolve().parent / ".state"
+
+
+def ssh_key(testbed: str) -> Path:
+    """Return where the private key lives that opens the hosts of a testbed."""
+    return STATE / testbed / "id_ed25519"
+
+
+def known_hosts(testbed: str) -> Path:
+    """Return where the host keys of a testbed are pinned."""
+    return STATE / testbed / "known_hosts"
