@@ -1,0 +1,22 @@
+"""pyinfra's own settings, loaded by pyinfra from the repository root before anything else."""
+
+import click
+from gevent.hub import Hub
+from pyinfra import config
+from pyinfra.api.exceptions import PyinfraError
+
+import plan
+
+config.REQUIRE_PYINFRA_VERSION = ">=3.10,<4"
+config.SUDO = True
+# The first failure stops a run: going on with the other members is how a quorum is lost.
+config.FAIL_PERCENT = 0
+
+# An operation that refuses to go on raises OperationError. pyinfra prints it in one line at the
+# end; without this, gevent would print a traceback for every host before that.
+Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)
+
+# pyinfra only warns about a --limit without a match and exits 0; by the time deploy.py could
+# object, there is no host left to run it for.
+if context := click.get_current_context(silent=True):
+    context.call_on_close(plan.refuse_limit_without_match)

@@ -1,0 +1,54 @@
+"""Make bare hosts a PostgreSQL HA cluster, and keep them so.
+
+    pyinfra inventory.py deploy.py
+    pyinfra inventory.py deploy.py --limit haproxy
+    pyinfra inventory.py deploy.py --data phases=etcd,patroni
+
+Each phase stands on a line of its own: pyinfra tells operations apart by the lines that call them.
+"""
+
+from pyinfra import host
+
+import plan
+from operations import (
+    etcd,
+    firewall,
+    haproxy,
+    packages,
+    patroni,
+    pgbackrest,
+    phase,
+    preflight,
+    secrets_file,
+    ssh_trust,
+    summary,
+    system,
+)
+
+cluster = plan.cluster()
+here = cluster.host(host.name)
+platform, in_container = preflight.identify(cluster, here)
+if here.is_postgres:
+    preflight.check(cluster, here, platform, plan.secrets_are_new())
+secrets = plan.secrets()
+
+secrets_file.deploy()
+if phase.begins("packages"):
+    packages.deploy(cluster, here, platform, in_container)
+if phase.begins("system"):
+    system.deploy(here, platform, in_container)
+if phase.begins("firewall"):
+    firewall.deploy(cluster, here)
+if phase.begins("ssh_trust") and (here.is_postgres or here.is_repository):
+    ssh_trust.deploy(cluster, here, platform)
+if phase.begins("pgbackrest") and (here.is_postgres or here.is_repository):
+    pgbackrest.configure(cluster, here, platform)
+if phase.begins("etcd") and here.is_etcd:
+    etcd.deploy(cluster, here, platform)
+if phase.begins("patroni") and here.is_postgres:
+    patroni.deploy(cluster, here, platform, secrets)
+if phase.begins("pgbackrest") and here.is_repository:
+    pgbackrest.deploy(cluster)
+if phase.begins("haproxy") and here.is_haproxy:
+    haproxy.deploy(cluster, platform)
+summary.deploy(cluster, here)

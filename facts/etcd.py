@@ -1,0 +1,104 @@
+"""What an etcd cluster says of itself; None means that no quorum answered."""
+
+import json
+from typing import Any, TypedDict
+
+from pyinfra.api import FactBase, QuoteString, StringCommand
+from typing_extensions import override
+
+
+class Member(TypedDict):
+    """One listed member; `id` in hexadecimal as etcdctl takes it, `name` empty before its start."""
+
+    id: str
+    name: str
+    peer_url: str
+
+
+class EtcdMembers(FactBase[list[Member] | None]):
+    """Return the members as a cluster with a quorum lists them, or None when none answers.
+
+    + endpoints: client URLs, separated by commas
+    """
+
+    @override
+    def requires_command(self, endpoints: str) -> str:
+        return "etcdctl"
+
+    @override
+    def command(self, endpoints: str) -> StringCommand:
+        return StringCommand(
+            "etcdctl --dial-timeout=2s --command-timeout=5s -w json --endpoints",
+            QuoteString(endpoints),
+            "member list 2>/dev/null || echo null",
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[Member] | None:
+        answer: dict[str, Any] | None = json.loads(output[-1])
+        if answer is None:
+            return None
+        return [
+            Member(
+                id=f"{member['ID']:x}",
+                name=member.get("name", ""),
+                peer_url=(member.get("peerURLs") or [""])[0],
+            )
+            for member in answer["members"]
+        ]
+
+
+class EtcdHealth(FactBase[dict[str, bool] | None]):
+    """Return for each endpoint whether it commits a proposal, or None without etcdctl.
+
+    + endpoints: client URLs, separated by commas
+    """
+
+    @override
+    def requires_command(self, endpoints: str) -> str:
+        return "etcdctl"
+
+    @override
+    def command(self, endpoints: str) -> StringCommand:
+        return StringCommand(
+            "etcdctl --dial-timeout=2s --command-timeout=5s -w json --endpoints",
+            QuoteString(endpoints),
+            "endpoint health 2>/dev/null || true",
+        )
+
+    @override
+    def process(self, output: list[str]) -> dict[str, bool]:
+        return {item["endpoint"]: item["health"] for item in json.loads(output[-1])}
+
+
+class EtcdStatus(FactBase[list[dict[str, Any]]]):
+    """Return endpoint, leader, version and database size of each endpoint that answers.
+
+    + endpoints: client URLs, separated by commas
+    """
+
+    default = list
+
+    @override
+    def requires_command(self, endpoints: str) -> str:
+        return "etcdctl"
+
+    @override
+    def command(self, endpoints: str) -> StringCommand:
+        return StringCommand(
+            "etcdctl --dial-timeout=2s --command-timeout=5s -w json --endpoints",
+            QuoteString(endpoints),
+            "endpoint status 2>/dev/null || true",
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[dict[str, Any]]:
+        return [
+            {
+                "endpoint": item["Endpoint"],
+                "is_leader": item["Status"]["leader"] == item["Status"]["header"]["member_id"],
+                "version": item["Status"]["version"],
+                "db_bytes": item["Status"]["dbSize"],
+            }
+            for item in json.loads(output[-1])
+        ]

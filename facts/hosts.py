@@ -1,0 +1,77 @@
+"""What a host is, and whether it can take the cluster."""
+
+import shlex
+from typing import TypedDict
+
+from pyinfra.api import FactBase, StringCommand
+from typing_extensions import override
+
+
+class Identity(TypedDict):
+    """os-release as it stands there, the kind of container ("" on a real host), sudo's answer."""
+
+    os_release: dict[str, str]
+    container: str
+    sudo: bool
+
+
+class HostIdentity(FactBase[Identity | None]):
+    """Return which system a host runs; needs no root, so that it can tell that root is missing."""
+
+    @override
+    def command(self) -> StringCommand:
+        return StringCommand(
+            "cat /etc/os-release;"
+            ' echo "pgha_container=$(systemd-detect-virt --container 2>/dev/null)";'
+            ' if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo pgha_sudo=yes; fi'
+        )
+
+    @override
+    def process(self, output: list[str]) -> Identity:
+        pairs = (line.partition("=") for line in output if "=" in line)
+        values = {key: (shlex.split(value) or [""])[0] for key, _, value in pairs}
+        container = values.pop("pgha_container", "none")
+        sudo = values.pop("pgha_sudo", "") == "yes"
+        return Identity(
+            os_release=values, container="" if container == "none" else container, sudo=sudo
+        )
+
+
+class Room(TypedDict):
+    """`data` is "absent", "empty", "cluster" (it has a PG_VERSION) or "other"; space in MiB."""
+
+    data: str
+    version: str
+    free_mib: int
+    managed: bool
+
+
+class DataDirectory(FactBase[Room | None]):
+    """Return what the data directory holds and how much room there is for it.
+
+    + path: the data directory
+    + patroni_config: Patroni's configuration file; `managed` says that it names this directory
+    """
+
+    @override
+    def command(self, path: str, patroni_config: str) -> StringCommand:
+        data, config = shlex.quote(path), shlex.quote(patroni_config)
+        return StringCommand(
+            f"dir={data}; if [ ! -d $dir ]; then data=absent;"
+            " elif [ -e $dir/PG_VERSION ]; then data=cluster;"
+            ' elif [ -z "$(ls -A $dir)" ]; then data=empty; else data=other; fi;'
+            " echo data=$data; echo version=$(cat $dir/PG_VERSION 2>/dev/null);"
+            " while [ ! -d $dir ]; do dir=$(dirname $dir); done;"
+            " echo free=$(df -Pm $dir | awk 'NR == 2 { print $4 }');"
+            f" echo managed=$(grep -c '^ *data_dir:.*'{data}'\"*$' {config} 2>/dev/null)"
+        )
+
+    @override
+    def process(self, output: list[str]) -> Room:
+        values = dict(line.split("=", 1) for line in output)
+        return Room(
+            data=values["data"],
+            version=values["version"],
+            free_mib=int(values["free"]),
+            managed=values["managed"] not in ("", "0"),
+        )

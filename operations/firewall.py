@@ -1,0 +1,56 @@
+"""firewalld: each port open to the hosts that need it, in one policy that is ours alone.
+
+A policy from any zone to this host leaves the user's own zones as they are, and removing a rule
+is writing the file without it.
+"""
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+
+from cluster import Cluster, Host
+from operations import Commands, config_files
+from operations.config_files import File
+
+UNIT = "firewalld.service"
+POLICY = "/etc/firewalld/policies/pgha.xml"
+# A policy that firewalld cannot load is taken back, so that the next run tries again. The
+# connection that deploys lives on either way: reloading keeps established connections.
+LOAD = (
+    f"if systemctl is-active -q {UNIT};"
+    " then firewall-cmd -q --check-config && firewall-cmd -q --reload;"
+    f" else firewall-offline-cmd -q --check-config && systemctl enable --now {UNIT}; fi"
+    f" || {{ rm -f {POLICY}; exit 1; }}"
+)
+
+
+def deploy(cluster: Cluster, here: Host) -> None:
+    """Open what this host must answer, to those who may ask."""
+    policy(name="Open ports to those who need them", cluster=cluster, here=here)
+
+
+@operation()
+def policy(cluster: Cluster, here: Host) -> Commands:
+    """
+    Write and load the firewall policy of this host; SSH stays open in it whatever else changes.
+
+    + cluster: the whole cluster
+    + here: this host
+
+    **Example:**
+
+    .. code:: python
+
+        firewall.policy(name="Open ports", cluster=cluster, here=here)
+    """
+    content = config_files.render(
+        "firewalld-policy.xml.j2", cluster=cluster, host=here, openings=cluster.openings(here)
+    )
+    wanted = [File(POLICY, content)]
+    found = config_files.read(wanted, [UNIT])
+    different = config_files.differing(wanted, found)
+    if different:
+        yield from config_files.written(different, LOAD)
+    elif not config_files.unit_is_ready(found, UNIT):
+        yield StringCommand(f"systemctl enable --now {UNIT}")
+    else:
+        host.noop("the firewall policy is loaded")

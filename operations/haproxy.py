@@ -1,0 +1,57 @@
+"""HAProxy: writes to the primary, reads to the replicas, as Patroni says who is which."""
+
+from pyinfra import host
+from pyinfra.api import StringCommand, operation
+
+from cluster import Cluster
+from operations import Commands, config_files
+from operations.config_files import File
+from platforms import Platform
+
+UNIT = "haproxy.service"
+CONFIG = "/etc/haproxy/haproxy.cfg"
+# SELinux lets HAProxy talk to web ports only, until this boolean says otherwise.
+ALLOW = (
+    "if selinuxenabled 2>/dev/null && ! getsebool haproxy_connect_any | grep -q 'on$';"
+    " then setsebool -P haproxy_connect_any on; fi"
+)
+
+
+def deploy(cluster: Cluster, platform: Platform) -> None:
+    """Route connections on this host."""
+    routes(name="Configure and start HAProxy", cluster=cluster, platform=platform)
+
+
+@operation()
+def routes(cluster: Cluster, platform: Platform) -> Commands:
+    """
+    Write HAProxy's configuration, checked by HAProxy itself, and reload without a lost connection.
+
+    + cluster: the whole cluster
+    + platform: of this host
+
+    **Example:**
+
+    .. code:: python
+
+        haproxy.routes(name="HAProxy", cluster=cluster, platform=platform)
+    """
+    content = config_files.render("haproxy.cfg.j2", cluster=cluster)
+    wanted = [File(CONFIG, content, check="haproxy -c -q -f {}")]
+    found = config_files.read(wanted, [UNIT])
+    different = config_files.differing(wanted, found)
+    ready = config_files.unit_is_ready(found, UNIT)
+    if ready and not different:
+        host.noop("HAProxy runs with this configuration")
+        return
+    if not platform.is_debian:
+        yield StringCommand(ALLOW)
+    start = (
+        f"systemctl reload {UNIT}"
+        if ready
+        else f"systemctl enable {UNIT} && systemctl restart {UNIT}"
+    )
+    if different:
+        yield from config_files.written(different, start)
+    else:
+        yield StringCommand(start)

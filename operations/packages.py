@@ -1,0 +1,134 @@
+"""Packages and where they come from; nothing starts by itself, and versions fit together."""
+
+from pyinfra import host, inventory
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+
+from cluster import Cluster, Host
+from facts.packages import InstalledPackages
+from operations import Commands, config_files
+from operations.config_files import File
+from platforms import Platform
+
+# Debian makes and starts a cluster of its own as soon as the server package arrives.
+NO_MAIN_CLUSTER = File(
+    "/etc/postgresql-common/createcluster.conf",
+    "# Written by pgha: Patroni makes the cluster.\ncreate_main_cluster = false\n",
+)
+APT = (
+    "DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
+    " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+)
+PGDG_KEYRING = "/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc"
+
+
+def deploy(cluster: Cluster, here: Host, platform: Platform, in_container: bool) -> None:
+    """Install what this host needs, and refuse versions that do not fit together."""
+    names = list(platform.packages(here.groups, in_container))
+    installed(name="Install packages", cluster=cluster, platform=platform, names=names)
+    if here.is_postgres:
+        same_pgbackrest(
+            name="Compare pgBackRest versions", cluster=cluster, here=here, platform=platform
+        )
+
+
+@operation()
+def installed(cluster: Cluster, platform: Platform, names: list[str]) -> Commands:
+    """
+    Install the packages that are missing; those that are there keep their version.
+
+    + cluster: the whole cluster (its packages settings)
+    + platform: of this host
+    + names: of the packages
+
+    **Example:**
+
+    .. code:: python
+
+        packages.installed(name="Install", cluster=cluster, platform=platform, names=["haproxy"])
+    """
+    found = host.get_fact(InstalledPackages, family=platform.family, names=names)
+    missing = [name for name in names if name not in found]
+    if not missing:
+        host.noop("all packages are installed")
+        return
+    quoted = [QuoteString(name) for name in missing]
+    if platform.is_debian:
+        yield from _before_apt(cluster, platform, missing)
+        yield StringCommand(f"{APT} update")
+        yield StringCommand(f"{APT} install -y --no-install-recommends", *quoted)
+    else:
+        yield from _before_dnf(cluster, platform)
+        yield StringCommand("dnf -y -q install", *quoted)
+
+
+@operation()
+def same_pgbackrest(cluster: Cluster, here: Host, platform: Platform) -> Commands:
+    """
+    Refuse a pgBackRest of another version than the repository host's: they could not talk.
+
+    + cluster: the whole cluster
+    + here: this database host
+    + platform: of this host
+
+    **Example:**
+
+    .. code:: python
+
+        packages.same_pgbackrest(name="Compare", cluster=cluster, here=here, platform=platform)
+    """
+    question = {"family": platform.family, "names": ["pgbackrest"]}
+    mine = host.get_fact(InstalledPackages, **question).get("pgbackrest")
+    repository = inventory.get_host(cluster.repository.name)
+    theirs = repository.get_fact(InstalledPackages, **question, _sudo=True).get("pgbackrest")
+    if mine and theirs and mine != theirs:
+        raise OperationError(
+            f"pgBackRest is {mine} on {here.name} and {theirs} on {cluster.repository.name}\n"
+            "    HINT: install the same version on both, then run this again."
+        )
+    host.noop(f"pgBackRest is {mine} on both sides")
+    yield from ()
+
+
+def _before_apt(cluster: Cluster, platform: Platform, missing: list[str]) -> Commands:
+    if f"postgresql-{platform.postgresql_version}" in missing:
+        yield from config_files.written([NO_MAIN_CLUSTER])
+    if "etcd-server" in missing:
+        # Its package starts a cluster of one on localhost, whose data would then be in the way.
+        yield StringCommand("systemctl mask etcd.service")
+    if cluster.packages.source == "pgdg":
+        # Debian's and Ubuntu's own package brings PGDG's key: nothing unsigned is ever trusted.
+        yield StringCommand(f"{APT} update && {APT} install -y --no-install-recommends"
+                            " postgresql-common ca-certificates")  # fmt: skip
+        yield from config_files.written([_pgdg_source(cluster, platform)])
+
+
+def _pgdg_source(cluster: Cluster, platform: Platform) -> File:
+    return File(
+        "/etc/apt/sources.list.d/pgdg.sources",
+        config_files.render(
+            "pgdg.sources.j2",
+            url=cluster.packages.pgdg_apt_url,
+            suite=f"{platform.release}-pgdg",
+            keyring=PGDG_KEYRING,
+        ),
+    )
+
+
+def _before_dnf(cluster: Cluster, platform: Platform) -> Commands:
+    if cluster.packages.source == "none":
+        return
+    release = platform.release
+    builder = "powertools" if release == "8" else "crb"
+    repositories = [f"{cluster.packages.epel_url}/epel-release-latest-{release}.noarch.rpm"]
+    if cluster.packages.source == "pgdg":
+        # AppStream's module of the same name would hide PGDG's packages.
+        yield StringCommand("dnf -y -q module disable postgresql")
+        repositories.append(
+            f"{cluster.packages.pgdg_yum_url}/reporpms/EL-{release}-$(uname -m)/"
+            "pgdg-redhat-repo-latest.noarch.rpm"
+        )
+    # Patroni's Python dependencies need both EPEL and the distribution's builder repository.
+    yield StringCommand("dnf -y -q install dnf-plugins-core", *repositories)
+    yield StringCommand(f"dnf config-manager --set-enabled {builder}")
+    if cluster.packages.source == "pgdg":
+        yield StringCommand(f"dnf config-manager --set-enabled pgdg-rhel{release}-extras")

@@ -1,0 +1,294 @@
+"""Patroni: members that find each other, and a live configuration that follows the settings.
+
+Nothing here restarts a running member with systemctl: that could be a failover. Patroni itself
+restarts what must be, replicas first, the primary last and by switchover.
+"""
+
+import json
+
+from pyinfra import host, inventory, state
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+
+import plan
+from cluster import SOCKET_DIR, Cluster, Host
+from decisions import (
+    PatroniMember,
+    Refusal,
+    leader,
+    next_restart,
+    reconcile,
+    switchover_candidate,
+)
+from facts.patroni import PatroniCluster, PatroniConfig, PatroniLoops
+from operations import Commands, application, config_files
+from operations.config_files import Directory, File
+from operations.waiting import wait_until
+from platforms import Platform
+from settings import Secrets
+
+UNIT = "patroni.service"
+# A replica copies the whole database before it streams; a terabyte takes an hour.
+STREAMING_SECONDS = 4 * 3600.0
+# Two rounds of loop_wait are 20 s; a checkpoint before a restart may take minutes.
+SETTLED_SECONDS = 600.0
+LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
+
+
+def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
+    """Make this host a healthy member, and the live configuration what the settings say."""
+    member(
+        name="Configure and start Patroni",
+        cluster=cluster,
+        here=here,
+        platform=platform,
+        secrets=secrets,
+    )
+    healthy(name="Wait until this member leads or streams", cluster=cluster, here=here)
+    application.role_and_database(
+        name="Make the application's role and database",
+        cluster=cluster,
+        platform=platform,
+        secrets=secrets,
+    )
+    if plan.first_of([peer.name for peer in cluster.postgres_members]):
+        live_configuration(
+            name="Reconcile the live configuration", cluster=cluster, here=here, platform=platform
+        )
+        pending_restarts(
+            name="Restart members that need it, one by one",
+            cluster=cluster,
+            here=here,
+            platform=platform,
+        )
+
+
+@operation()
+def member(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> Commands:
+    """
+    Write Patroni's configuration, checked by Patroni itself; start it or let it reload.
+
+    + cluster: the whole cluster
+    + here: the member's host
+    + platform: of that host
+    + secrets: the cluster's passwords
+
+    **Example:**
+
+    .. code:: python
+
+        patroni.member(
+            name="Patroni", cluster=cluster, here=here, platform=platform, secrets=secrets
+        )
+    """
+    wanted = _wanted(cluster, here, platform, secrets)
+    found = config_files.read(wanted, [UNIT])
+    different = config_files.differing(wanted, found)
+    if config_files.unit_is_ready(found, UNIT):
+        if different:
+            yield from config_files.written(
+                different, f"systemctl daemon-reload && systemctl reload {UNIT}"
+            )
+        else:
+            host.noop("Patroni runs with this configuration")
+        return
+    yield from config_files.written(different)
+    yield StringCommand(
+        # reset-failed forgets an earlier crash loop, and fails itself where there was none.
+        f"systemctl daemon-reload && {{ systemctl reset-failed {UNIT} 2>/dev/null || true; }}"
+        f" && systemctl enable --now {UNIT}"
+    )
+
+
+@operation()
+def healthy(cluster: Cluster, here: Host) -> Commands:
+    """
+    Wait until this member is the leader or streams from it.
+
+    + cluster: the whole cluster
+    + here: the member's host
+
+    **Example:**
+
+    .. code:: python
+
+        patroni.healthy(name="Wait for Patroni", cluster=cluster, here=here)
+    """
+
+    def ready() -> bool:
+        return any(m.name == here.name and m.is_healthy for m in _members(cluster, here) or [])
+
+    if state.is_executing:
+        wait_until("leading or streaming", ready, STREAMING_SECONDS, LOOK_HINT)
+    host.noop(f"{here.name} leads or streams")
+    yield from ()
+
+
+@operation()
+def live_configuration(cluster: Cluster, here: Host, platform: Platform) -> Commands:
+    """
+    Bring Patroni's live (DCS) configuration to the settings, key by key.
+
+    + cluster: the whole cluster
+    + here: any member's host
+    + platform: of that host
+
+    Keys that the settings dropped are removed; keys that somebody else added are left alone. The
+    change is printed before it is made, and every member has read it when this ends.
+
+    **Example:**
+
+    .. code:: python
+
+        patroni.live_configuration(
+            name="Reconcile", cluster=cluster, here=here, platform=platform
+        )
+    """
+    live = host.get_fact(PatroniConfig, url=cluster.rest_url(here))
+    if live is None:
+        _cannot_tell("the live configuration")
+        return
+    way = reconcile(live, cluster.dynamic_configuration())
+    if not way.patch:
+        host.noop("the live configuration is what the settings say")
+        return
+    for line in way.lines:
+        host.log(f"live configuration: {line}")
+    yield _patronictl(
+        platform, "edit-config --quiet --force --apply -", _stdin=json.dumps(way.patch)
+    )
+    _wait_for_two_loops(cluster)
+
+
+@operation()
+def pending_restarts(cluster: Cluster, here: Host, platform: Platform) -> Commands:
+    """
+    Restart the members in this run that Patroni says need it: replicas first, the primary last.
+
+    + cluster: the whole cluster
+    + here: any member's host
+    + platform: of that host
+
+    The primary is not restarted but switched over: its demotion is the restart. A parameter that
+    standbys may only lower after the primary needs a second round, which this takes.
+
+    **Example:**
+
+    .. code:: python
+
+        patroni.pending_restarts(
+            name="Restart", cluster=cluster, here=here, platform=platform
+        )
+    """
+    active = [member.name for member in inventory.get_active_hosts()]
+    done: list[str] = []
+    while True:
+        members = _members(cluster, here)
+        if members is None:
+            _cannot_tell("which members need a restart")
+            return
+        try:
+            step = next_restart(members, active)
+            if step is None:
+                break
+            what, target = step
+            if done.count(target.name) > 1:
+                raise OperationError(
+                    f"{target.name} still needs a restart after two\n    HINT: {LOOK_HINT}"
+                )
+            done.append(target.name)
+            yield _restart(cluster, platform, what, target, members)
+        except Refusal as refusal:
+            raise OperationError(str(refusal)) from None
+        _wait_for_all(cluster, here)
+    if not done:
+        host.noop("no member needs a restart")
+
+
+def _restart(
+    cluster: Cluster, platform: Platform, what: str, target: PatroniMember,
+    members: list[PatroniMember],
+) -> StringCommand:  # fmt: skip
+    scope = QuoteString(cluster.general.name)
+    if what == "restart":
+        host.log(f"restarting PostgreSQL on {target.name}")
+        return _patronictl(platform, "restart --pending --force", scope, QuoteString(target.name))
+    candidate = switchover_candidate(members)
+    host.log(f"switching over from {target.name} to {candidate.name}")
+    return _patronictl(
+        platform, "switchover --force --leader", QuoteString(target.name),
+        "--candidate", QuoteString(candidate.name), scope,
+    )  # fmt: skip
+
+
+def _wanted(
+    cluster: Cluster, here: Host, platform: Platform, secrets: Secrets
+) -> list[File | Directory]:
+    dynamic = cluster.dynamic_configuration()
+    content = config_files.render(
+        "patroni.yml.j2",
+        cluster=cluster,
+        host=here,
+        platform=platform,
+        secrets=secrets,
+        dynamic_configuration={**dynamic, "pgha_applied": dynamic},
+        socket_dir=SOCKET_DIR,
+    )
+    return [
+        Directory(cluster.postgresql.data_dir, "postgres", "postgres", "700"),
+        File(
+            f"/etc/systemd/system/{UNIT}.d/pgha.conf",
+            config_files.render("patroni.service.conf.j2"),
+        ),
+        File(
+            platform.patroni_config,
+            content,
+            "postgres",
+            "postgres",
+            "600",
+            check="runuser -u postgres -- patroni --ignore-listen-port --validate-config {}",
+        ),
+    ]
+
+
+def _members(cluster: Cluster, here: Host) -> list[PatroniMember] | None:
+    found = host.get_fact(PatroniCluster, url=cluster.rest_url(here))
+    return None if found is None else [PatroniMember(**member) for member in found]
+
+
+def _wait_for_all(cluster: Cluster, here: Host) -> None:
+    """Return when one member leads, every other streams, and all have looked at etcd since."""
+    _wait_for_two_loops(cluster)
+
+    def ready() -> bool:
+        members = _members(cluster, here) or []
+        return leader(members) is not None and all(m.is_healthy for m in members)
+
+    wait_until("a healthy cluster", ready, SETTLED_SECONDS, LOOK_HINT)
+
+
+def _wait_for_two_loops(cluster: Cluster) -> None:
+    """Return when every reachable member has read etcd twice: it knows a change by then."""
+    urls = [cluster.rest_url(member) for member in cluster.postgres_members]
+    seen: list[set[int]] = [set() for _ in urls]
+
+    def ready() -> bool:
+        now = host.get_fact(PatroniLoops, urls=urls)
+        for loops, loop in zip(seen, now or [], strict=now is not None):
+            loops.add(loop)
+        return all(len(loops) > 2 or loops == {0} for loops in seen)
+
+    wait_until("the members' next look at etcd", ready, SETTLED_SECONDS, LOOK_HINT)
+
+
+def _patronictl(platform: Platform, *words: object, _stdin: str = "") -> StringCommand:
+    return StringCommand(
+        "cd / && runuser -u postgres -- patronictl -c", QuoteString(platform.patroni_config),
+        *words, _stdin=_stdin,
+    )  # fmt: skip
+
+
+def _cannot_tell(what: str) -> None:
+    """Stop a real run that does not know; a dry one only says so."""
+    if state.is_executing:
+        raise OperationError(f"Patroni on {host.name} does not tell {what}\n    HINT: {LOOK_HINT}")
+    host.noop(f"Patroni does not tell {what} yet")

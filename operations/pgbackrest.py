@@ -1,0 +1,152 @@
+"""pgBackRest: a repository host that archives WAL at all times and takes backups on timers."""
+
+from pyinfra import host, state
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+
+from cluster import SOCKET_DIR, Cluster, Host
+from facts.pgbackrest import PgbackrestInfo
+from operations import Commands, config_files
+from operations.config_files import Directory, File
+from platforms import Platform
+
+UNITS = "/etc/systemd/system"
+
+
+def configure(cluster: Cluster, here: Host, platform: Platform) -> None:
+    """Write pgBackRest's configuration; PostgreSQL archives by it from its first second."""
+    if here.is_repository:
+        repository(name="Configure the repository", cluster=cluster, platform=platform)
+    else:
+        database_host(name="Configure WAL archiving", cluster=cluster, platform=platform)
+
+
+def deploy(cluster: Cluster) -> None:
+    """Make the stanza once there is a primary, and see that there is a backup to start from."""
+    stanza(name="Create the stanza and take the first backup", cluster=cluster)
+
+
+@operation()
+def database_host(cluster: Cluster, platform: Platform) -> Commands:
+    """
+    Write the configuration by which a database host archives WAL to the repository.
+
+    + cluster: the whole cluster
+    + platform: of this host
+
+    **Example:**
+
+    .. code:: python
+
+        pgbackrest.database_host(name="Archiving", cluster=cluster, platform=platform)
+    """
+    content = config_files.render(
+        "pgbackrest-database.conf.j2", cluster=cluster, socket_dir=SOCKET_DIR
+    )
+    wanted: list[File | Directory] = [
+        _directory("/var/spool/pgbackrest"),
+        _directory("/var/log/pgbackrest"),
+        _configuration(platform, content),
+    ]
+    different = config_files.differing(wanted, config_files.read(wanted))
+    if not different:
+        host.noop("archiving is configured")
+    yield from config_files.written(different)
+
+
+@operation()
+def repository(cluster: Cluster, platform: Platform) -> Commands:
+    """
+    Write the repository's configuration and the timers of its backups, and start those.
+
+    + cluster: the whole cluster
+    + platform: of this host
+
+    **Example:**
+
+    .. code:: python
+
+        pgbackrest.repository(name="Repository", cluster=cluster, platform=platform)
+    """
+    content = config_files.render(
+        "pgbackrest-repository.conf.j2", cluster=cluster, socket_dir=SOCKET_DIR
+    )
+    schedules = {
+        "full": cluster.pgbackrest.full_schedule,
+        "diff": cluster.pgbackrest.diff_schedule,
+    }
+    service = config_files.render("pgbackrest-backup.service.j2", cluster=cluster)
+    timers = [f"pgbackrest-backup@{kind}.timer" for kind in schedules]
+    wanted: list[File | Directory] = [
+        _directory(cluster.pgbackrest.repository_path),
+        _directory("/var/log/pgbackrest"),
+        _configuration(platform, content),
+        File(f"{UNITS}/pgbackrest-backup@.service", service),
+        *(_timer(cluster, kind, schedule) for kind, schedule in schedules.items()),
+    ]
+    found = config_files.read(wanted, timers)
+    different = config_files.differing(wanted, found)
+    start = f"systemctl daemon-reload && systemctl enable {' '.join(timers)}"
+    start += f" && systemctl restart {' '.join(timers)}"
+    if different:
+        yield from config_files.written(different, start)
+    elif not all(config_files.unit_is_ready(found, timer) for timer in timers):
+        yield StringCommand(start)
+    else:
+        host.noop("the repository is configured and its timers run")
+
+
+@operation()
+def stanza(cluster: Cluster) -> Commands:
+    """
+    Create the stanza, check that WAL arrives, and take a full backup where there is none.
+
+    + cluster: the whole cluster
+
+    **Example:**
+
+    .. code:: python
+
+        pgbackrest.stanza(name="Create the stanza", cluster=cluster)
+    """
+    found = host.get_fact(PgbackrestInfo, stanza=cluster.stanza)
+    if found is None:
+        if state.is_executing:
+            raise OperationError(
+                f"pgBackRest on {host.name} does not tell what the repository holds\n"
+                f"    HINT: run `sudo -u postgres pgbackrest --stanza={cluster.stanza} info` there."
+            )
+        host.noop("pgBackRest does not answer yet")
+        return
+    if found["stanza"] and any(backup["type"] == "full" for backup in found["backups"]):
+        host.noop("the stanza has a full backup")
+        return
+    if not found["stanza"]:
+        yield _pgbackrest(cluster, "stanza-create")
+    yield _pgbackrest(cluster, "check")
+    host.log("taking the first full backup")
+    yield _pgbackrest(cluster, "--type=full backup")
+
+
+def _pgbackrest(cluster: Cluster, command: str) -> StringCommand:
+    return StringCommand(
+        "cd / && runuser -u postgres -- pgbackrest --log-level-console=warn --stanza",
+        QuoteString(cluster.stanza),
+        command,
+    )
+
+
+def _directory(path: str) -> Directory:
+    return Directory(path, "postgres", "postgres", "750")
+
+
+def _configuration(platform: Platform, content: str) -> File:
+    return File(platform.pgbackrest_config, content, "postgres", "postgres", "640")
+
+
+def _timer(cluster: Cluster, kind: str, schedule: str) -> File:
+    content = config_files.render(
+        "pgbackrest-backup.timer.j2", cluster=cluster, kind=kind, schedule=schedule
+    )
+    # The calendar is checked by the one who reads it, before the old timer is replaced.
+    check = "sed -n s/^OnCalendar=//p {} | xargs -d '\\n' systemd-analyze calendar >/dev/null"
+    return File(f"{UNITS}/pgbackrest-backup@{kind}.timer", content, check=check)

@@ -1,0 +1,60 @@
+"""May this host take the cluster? Asked of every host before the first change to any."""
+
+from pyinfra import host, state
+from pyinfra.api.exceptions import DeployError
+
+import platforms
+from cluster import Cluster, Host
+from facts.hosts import DataDirectory, HostIdentity, Identity, Room
+from platforms import Platform
+
+
+def identify(cluster: Cluster, here: Host) -> tuple[Platform, bool]:
+    """Return the host's platform and whether it is a container; raises DeployError."""
+    identity: Identity | None = host.get_fact(HostIdentity, _sudo=False)
+    if identity is None:
+        raise DeployError(f"{here.name} did not answer\n    HINT: try ssh to it as the same user.")
+    if not (identity["sudo"] or state.config.SUDO_PASSWORD):
+        raise DeployError(
+            f"no sudo without a password on {here.name}\n"
+            "    HINT: allow it (NOPASSWD) for the user that deploys, or add --same-sudo-password."
+        )
+    try:
+        platform = platforms.of(identity["os_release"], cluster.postgresql.version)
+    except platforms.UnsupportedPlatform as system:
+        raise DeployError(
+            f"{here.name} runs {system}, which this project does not know\n"
+            "    HINT: use Rocky, AlmaLinux or RHEL 8 or 9, or Debian or Ubuntu."
+        ) from None
+    return platform, bool(identity["container"])
+
+
+def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: bool) -> None:
+    """Refuse a database host whose data could be lost or whose disk is too small."""
+    path = cluster.postgresql.data_dir
+    room: Room | None = host.get_fact(
+        DataDirectory, path=path, patroni_config=platform.patroni_config
+    )
+    if room is None:
+        raise DeployError(f"cannot tell what {path} on {here.name} holds")
+    if room["managed"] and secrets_are_new:
+        raise DeployError(
+            f"{here.name} belongs to a running cluster, but there is no secrets file\n"
+            "    HINT: bring the file back from its copy; new passwords would lock the cluster out."
+        )
+    if room["data"] in ("cluster", "other") and not room["managed"]:
+        holds = f"PostgreSQL {room['version']} cluster" if room["version"] else "set of other files"
+        raise DeployError(
+            f"{path} on {here.name} holds a {holds} that Patroni does not manage\n"
+            "    HINT: nothing was touched. Move it away, or adopt it: docs/operations.md,"
+            ' "A data directory that is not ours".'
+        )
+    if (
+        room["data"] in ("absent", "empty")
+        and room["free_mib"] < cluster.postgresql.minimum_free_mib
+    ):
+        raise DeployError(
+            f"{path} on {here.name} has {room['free_mib']} MiB free, less than "
+            f"postgresql_minimum_free_mib ({cluster.postgresql.minimum_free_mib})\n"
+            "    HINT: give it a larger disk, or lower the setting."
+        )

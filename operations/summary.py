@@ -1,0 +1,101 @@
+"""What a person wants to see at the end: who is who, where to connect, what was backed up."""
+
+from datetime import UTC, datetime
+
+from pyinfra import host, inventory, logger, state
+from pyinfra.api import operation
+
+import plan
+from cluster import Cluster, Host
+from facts.patroni import PatroniCluster
+from facts.pgbackrest import PgbackrestInfo, Repository
+from operations import Commands
+
+
+def deploy(cluster: Cluster, here: Host) -> None:
+    """Print the cluster once, from the first database host of this run."""
+    if plan.first_of([member.name for member in cluster.postgres_members]):
+        printed(name="Show the cluster", cluster=cluster, here=here)
+
+
+@operation()
+def printed(cluster: Cluster, here: Host) -> Commands:
+    """
+    Print topology, endpoints and the last backup; changes nothing.
+
+    + cluster: the whole cluster
+    + here: a database host
+
+    **Example:**
+
+    .. code:: python
+
+        summary.printed(name="Show the cluster", cluster=cluster, here=here)
+    """
+    if state.is_executing:
+        for line in lines(cluster, here):
+            logger.info("    %s", line)
+    host.noop("shown")
+    yield from ()
+
+
+def lines(cluster: Cluster, here: Host) -> list[str]:
+    """Return the screen, line by line."""
+    members = host.get_fact(PatroniCluster, url=cluster.rest_url(here)) or []
+    by_name = {member["name"]: member for member in members}
+    text = [
+        "",
+        f"Cluster {cluster.general.name}",
+        "",
+        _row("MEMBER", "ADDRESS", "ROLE", "STATE", "TL", "LAG"),
+    ]
+    for node in cluster.postgres_members:
+        member = by_name.get(node.name)
+        if member is None:
+            text.append(_row(node.name, node.address, "?", "not seen", "", ""))
+            continue
+        role = "primary" if member["role"] == "leader" else member["role"]
+        lag = "" if role == "primary" else _bytes(member["lag"])
+        text.append(
+            _row(node.name, node.address, role, member["state"], member["timeline"] or "?", lag)
+        )
+    text += ["", "Connect as", *_endpoints(cluster), "", f"Last backup: {_last_backup(cluster)}"]
+    return text
+
+
+def _row(*cells: object) -> str:
+    return "  " + "".join(
+        f"{cell!s:<{width}}" for cell, width in zip(cells, (14, 17, 10, 12, 4, 8), strict=True)
+    )
+
+
+def _bytes(lag: int | None) -> str:
+    if lag is None:
+        return "unknown"
+    return f"{lag} B" if lag < 1024 else f"{lag // 1024} KiB"
+
+
+def _endpoints(cluster: Cluster) -> list[str]:
+    role, database = cluster.app.role, cluster.app.database
+    found = []
+    for proxy in cluster.haproxy_hosts:
+        for port, purpose in (
+            (cluster.haproxy.rw_port, "writes, the primary"),
+            (cluster.haproxy.ro_port, "reads, a replica"),
+        ):
+            found.append(f"  postgresql://{role}@{proxy.address}:{port}/{database}   {purpose}")
+    return [*found, f"  the password is `app` in {plan.secrets_path()}"]
+
+
+def _last_backup(cluster: Cluster) -> str:
+    repository = inventory.get_host(cluster.repository.name)
+    if repository not in inventory.get_active_hosts():
+        return "not asked (its host is not part of this run)"
+    found: Repository | None = repository.get_fact(
+        PgbackrestInfo, stanza=cluster.stanza, _sudo=True
+    )
+    if not found or not found["backups"]:
+        return "none"
+    last = found["backups"][-1]
+    when = datetime.fromtimestamp(last["stopped"], UTC)
+    return f"{last['type']} {last['label']}, {when:%Y-%m-%d %H:%M} UTC, {last['size'] >> 20} MiB"

@@ -1,0 +1,25 @@
+"""Waiting for a state that can be seen, never for a time that may be enough."""
+
+import time
+from collections.abc import Callable
+
+from pyinfra import host
+from pyinfra.api.exceptions import OperationError
+
+PAUSE_SECONDS = 1.0
+NEWS_SECONDS = 15.0
+
+
+def wait_until(what: str, ready: Callable[[], bool], seconds: float, hint: str) -> None:
+    """Return once `ready()`; raises OperationError with `hint` when `seconds` have passed."""
+    started = told = time.monotonic()
+    while not ready():
+        now = time.monotonic()
+        if now - started > seconds:
+            raise OperationError(
+                f"{host.name}: {what} did not happen within {seconds:.0f} s\n    HINT: {hint}"
+            )
+        if now - told > NEWS_SECONDS:
+            told = now
+            host.log(f"still waiting: {what} ({now - started:.0f} s)")
+        time.sleep(PAUSE_SECONDS)

@@ -1,0 +1,131 @@
+"""From pyinfra's inventory, data and command line to one validated Cluster, or one clear line.
+
+The only place where the description of the cluster meets pyinfra; raises pyinfra's DeployError,
+which the command line prints without a traceback, before any host is touched.
+"""
+
+import difflib
+import os
+import secrets as random_source
+import string
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from pyinfra import host, inventory
+from pyinfra.api.exceptions import DeployError
+
+from cluster import Cluster, HostData, describe
+from settings import Secrets, SettingsError, read_secrets
+
+PHASES = ("packages", "system", "firewall", "ssh_trust", "etcd", "patroni", "pgbackrest", "haproxy")
+# 32 characters of 62 are 190 bits; without punctuation no shell, URL or YAML can trip over them.
+SECRET_ALPHABET, SECRET_LENGTH = string.ascii_letters + string.digits, 32
+
+
+@cache
+def cluster() -> Cluster:
+    """Return the cluster that inventory and settings describe, the same for every host."""
+    refuse_limit_without_match()
+    try:
+        return describe(
+            HostData(member.name, frozenset(member.groups), dict(member.data.dict()))
+            for member in inventory
+        )
+    except SettingsError as error:
+        raise DeployError(str(error)) from None
+
+
+def runs(phase: str) -> bool:
+    """Say whether this run includes `phase`: all of them, or those of `--data phases=a,b`."""
+    wanted = host.data.get("phases")
+    if wanted is None:
+        return True
+    chosen = [name.strip() for name in str(wanted).split(",")]
+    for name in chosen:
+        if name not in PHASES:
+            near = difflib.get_close_matches(name, PHASES, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"phases are {', '.join(PHASES)}."
+            raise DeployError(f"there is no phase {name!r}\n    HINT: {hint}")
+    return phase in chosen
+
+
+def first_of(names: list[str]) -> bool:
+    """Say whether this host is the first of `names` that takes part in this run."""
+    active = {member.name for member in inventory.get_active_hosts()}
+    return host.name == next((name for name in names if name in active), None)
+
+
+def refuse_limit_without_match() -> None:
+    """Refuse a --limit or --exclude that matches no host: pyinfra would do nothing and exit 0."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return
+    for option in ("limit", "exclude"):
+        for pattern in context.params.get(option) or ():
+            known = {name for member in inventory for name in (member.name, *member.groups)}
+            if not any(fnmatch(name, pattern) for name in known):
+                raise click.ClickException(
+                    f"--{option} {pattern} matches no host and no group\n"
+                    f"    HINT: there are {', '.join(sorted(known))}."
+                )
+
+
+# --- secrets ----------------------------------------------------------------------------------
+
+
+@cache
+def secrets_are_new() -> bool:
+    """Say whether this run had to make the secrets up, because there was no file with any."""
+    return not secrets_path().exists()
+
+
+def secrets_path() -> Path:
+    return Path(str(host.data.get("secrets_file") or "secrets.yml"))
+
+
+@cache
+def secrets() -> Secrets:
+    """Return the cluster's secrets: from the secrets file, or newly made for `keep_secrets`."""
+    path = secrets_path()
+    try:
+        return read_secrets(_made_up() if secrets_are_new() else _read(path))
+    except SettingsError as error:
+        raise DeployError(f"{path}: {error}") from None
+
+
+def keep_secrets() -> None:
+    """Write newly made secrets to their file, mode 0600, never over one that exists."""
+    path = secrets_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "# The cluster's passwords: keep a copy in a safe place, never in git.\n"
+    text += yaml.safe_dump(vars(secrets()))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    try:
+        os.link(temporary, path)  # fails where a file came up meanwhile; rename would replace it
+    finally:
+        temporary.unlink()
+
+
+def _made_up() -> dict[str, str]:
+    return {
+        name: "".join(random_source.choice(SECRET_ALPHABET) for _ in range(SECRET_LENGTH))
+        for name in Secrets.__dataclass_fields__
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.stat().st_mode & 0o077:
+        raise DeployError(f"{path} can be read by others\n    HINT: chmod 600 {path}")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError:  # its message would quote the line, secret and all
+        values = None
+    if not isinstance(values, dict):
+        raise DeployError(f"{path} is not a YAML mapping\n    HINT: write lines such as `app: …`.")
+    return values
