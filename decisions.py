@@ -83,7 +83,14 @@ def would_lose_quorum(members: int, healthy: int, stopping: int = 1) -> bool:
 
 @dataclass(frozen=True)
 class PatroniMember:
-    """One member as Patroni's /cluster shows it; `lag` is in bytes, None when unknown."""
+    """One member as Patroni shows it.
+
+    + role, state: "leader" and "running", or "replica" and "streaming", when all is well
+    + lag: in bytes, None when unknown
+    + pending_restart: a changed parameter waits for a restart
+    + lowers: among these is one that no standby may have lower than its primary, and it goes down
+    + only_lowers: there is no other kind among them
+    """
 
     name: str
     role: str
@@ -91,6 +98,8 @@ class PatroniMember:
     timeline: int | None = None
     lag: int | None = None
     pending_restart: bool = False
+    lowers: bool = False
+    only_lowers: bool = False
 
     @property
     def is_leader(self) -> bool:
@@ -110,23 +119,32 @@ def leader(members: Sequence[PatroniMember]) -> PatroniMember | None:
 def next_restart(
     members: Sequence[PatroniMember], within: Sequence[str]
 ) -> tuple[Literal["restart", "switchover"], PatroniMember] | None:
-    """Return the next step towards no pending restart among `within`: replicas first.
+    """Return the next step towards no pending restart among `within`; None when there is none.
 
-    The leader comes last: a switchover when a healthy replica can take over (its demotion is the
-    restart), a restart in place when it is alone in the cluster. Raises Refusal while a member
-    that should be healthy is not, since a restart would then take a second one away.
+    Replicas come first. The leader comes last, by a switchover, since its demotion is the restart.
+    Only where a parameter goes down that standbys must not have lower than their primary (such as
+    max_connections), the leader restarts in place and such replicas follow: before it, they would
+    come back with the old value. Raises Refusal while another member is not healthy, since a
+    restart would then take a second one away.
     """
     pending = [m for m in members if m.pending_restart and m.name in within]
     if not pending:
         return None
-    target = min(pending, key=lambda m: m.is_leader)
+    target = min(pending, key=lambda m: 1 if m.is_leader else 2 if m.only_lowers else 0)
     if sick := [m.name for m in members if not m.is_healthy and m.name != target.name]:
         raise Refusal(
             f"{target.name} needs a restart, but {sick[0]} is not healthy: two would be down",
             f"bring {sick[0]} back (patronictl list), then run this again.",
         )
-    if target.is_leader and len(members) > 1:
-        return "switchover", target
+    if target.is_leader:
+        alone = len(members) == 1
+        return ("restart" if alone or target.lowers else "switchover"), target
+    primary = leader(members)
+    if target.only_lowers and primary and primary.lowers:
+        raise Refusal(
+            f"{target.name} can lower its parameters only after {primary.name}, the primary",
+            "run this again without --limit.",
+        )
     return "restart", target
 
 

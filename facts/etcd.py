@@ -102,3 +102,28 @@ class EtcdStatus(FactBase[list[dict[str, Any]]]):
             }
             for item in json.loads(output[-1])
         ]
+
+
+class EtcdAlarms(FactBase[list[str] | None]):
+    """Return the alarms that are raised, such as "NOSPACE", or None when no quorum answers.
+
+    + endpoints: client URLs, separated by commas
+    """
+
+    @override
+    def requires_command(self, endpoints: str) -> str:
+        return "etcdctl"
+
+    @override
+    def command(self, endpoints: str) -> StringCommand:
+        return StringCommand(
+            "etcdctl --dial-timeout=2s --command-timeout=5s --endpoints",
+            QuoteString(endpoints),
+            "alarm list 2>/dev/null && echo end || echo null",
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[str] | None:
+        if output[-1] != "end":
+            return None
+        return [line.rpartition("alarm:")[2].strip() for line in output[:-1] if "alarm:" in line]

@@ -37,19 +37,7 @@ class PatroniCluster(FactBase[list[Member] | None]):
     @override
     def process(self, output: list[str]) -> list[Member] | None:
         answer: dict[str, Any] | None = json.loads("\n".join(output))
-        if answer is None:
-            return None
-        return [
-            Member(
-                name=member["name"],
-                role=member["role"],
-                state=member["state"],
-                timeline=_number(member.get("timeline")),
-                lag=_number(member.get("lag")),
-                pending_restart=bool(member.get("pending_restart")),
-            )
-            for member in answer["members"]
-        ]
+        return None if answer is None else _members(answer)
 
 
 class PatroniConfig(FactBase[dict[str, Any] | None]):
@@ -72,23 +60,96 @@ class PatroniConfig(FactBase[dict[str, Any] | None]):
         return answer
 
 
-class PatroniLoops(FactBase[list[int] | None]):
-    """Return when each member last read etcd (seconds since the epoch on its own clock).
+# No standby may have these lower than its primary (PostgreSQL, "Administrator's Overview" of hot
+# standby); Patroni keeps a standby at the primary's old value until that has changed.
+STANDBY_BOUND = frozenset(
+    {
+        "max_connections",
+        "max_locks_per_transaction",
+        "max_prepared_transactions",
+        "max_wal_senders",
+        "max_worker_processes",
+    }
+)
 
-    + urls: base URLs of the members' REST interfaces; 0 stands for one that does not answer
+
+class Status(Member):
+    """What a member says of itself; fields as in decisions.PatroniMember.
+
+    `loop` is when it last read etcd, in seconds since the epoch on its own clock.
+    """
+
+    lowers: bool
+    only_lowers: bool
+    loop: int
+
+
+class PatroniStatus(FactBase[list[Status] | None]):
+    """Return what each member says of itself right now; /cluster lags behind by a loop.
+
+    + urls: base URLs of the members' REST interfaces by member name; state is "unreachable" for
+      one that does not answer
     """
 
     @override
-    def command(self, urls: list[str]) -> StringCommand:
-        asked = " ".join(f"'{url}/patroni'" for url in urls)
+    def requires_command(self, urls: dict[str, str]) -> str:
+        return "curl"
+
+    @override
+    def command(self, urls: dict[str, str]) -> StringCommand:
+        words = " ".join(f"{name}={url}/patroni" for name, url in urls.items())
         return StringCommand(
-            f"for url in {asked}; do"
-            f' {ASK} "$url" 2>/dev/null | grep -o \'"dcs_last_seen": *[0-9]*\' || echo 0; done'
+            f'for pair in {words}; do echo "${{pair%%=*}} '
+            f'$({ASK} "${{pair#*=}}" 2>/dev/null || echo null)"; done'
         )
 
     @override
-    def process(self, output: list[str]) -> list[int]:
-        return [int(line.rpartition(":")[2]) for line in output]
+    def process(self, output: list[str]) -> list[Status]:
+        answers = [line.split(" ", 1) for line in output]
+        told = {name: json.loads(text) or {} for name, text in answers}
+        written = max((_lsn(answer, "location") for answer in told.values()), default=0)
+        return [_status(name, answer, written) for name, answer in told.items()]
+
+
+def _status(name: str, answer: dict[str, Any], written: int) -> Status:
+    is_leader = answer.get("role") in ("primary", "master", "standby_leader")
+    reasons = answer.get("pending_restart_reason") or {}
+    lowered = {parameter for parameter, values in reasons.items() if _lowers(parameter, values)}
+    state = answer.get("state", "unreachable")
+    received = _lsn(answer, "received_location")
+    return Status(
+        name=name,
+        role="leader" if is_leader else "replica",
+        state=state if is_leader else answer.get("replication_state", state),
+        timeline=_number(answer.get("timeline")),
+        lag=max(0, written - received) if received else None,
+        pending_restart=bool(answer.get("pending_restart")),
+        lowers=bool(lowered),
+        only_lowers=bool(lowered) and lowered == set(reasons),
+        loop=answer.get("dcs_last_seen") or 0,
+    )
+
+
+def _lowers(parameter: str, values: dict[str, str]) -> bool:
+    return parameter in STANDBY_BOUND and int(values["new_value"]) < int(values["old_value"])
+
+
+def _lsn(answer: dict[str, Any], key: str) -> int:
+    return int((answer.get("xlog") or {}).get(key) or 0)
+
+
+def _members(answer: dict[str, Any]) -> list[Member]:
+    return [
+        Member(
+            name=member["name"],
+            role=member["role"],
+            state=member["state"],
+            timeline=_number(member.get("timeline")),
+            lag=_number(member.get("lag")),
+            pending_restart=bool(member.get("pending_restart")),
+        )
+        for member in answer["members"]
+    ]
 
 
 def _number(value: Any) -> int | None:

@@ -1,6 +1,9 @@
 """What the small test hosts override; every setting stands in group_data/all.py."""
 
-secrets_file = "testbed/.state/secrets.yml"
+from testbed.hosts import secrets_file as _secrets_file
+from testbed.hosts import selected as _selected
+
+secrets_file = str(_secrets_file(_selected()[0]))
 packages_source = "distribution"
 cluster_client_networks = ["172.30.0.0/16"]
 postgresql_minimum_free_mib = 256

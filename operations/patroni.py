@@ -19,7 +19,7 @@ from decisions import (
     reconcile,
     switchover_candidate,
 )
-from facts.patroni import PatroniCluster, PatroniConfig, PatroniLoops
+from facts.patroni import PatroniCluster, PatroniConfig, PatroniStatus, Status
 from operations import Commands, application, config_files
 from operations.config_files import Directory, File
 from operations.waiting import wait_until
@@ -57,7 +57,6 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         pending_restarts(
             name="Restart members that need it, one by one",
             cluster=cluster,
-            here=here,
             platform=platform,
         )
 
@@ -160,29 +159,28 @@ def live_configuration(cluster: Cluster, here: Host, platform: Platform) -> Comm
 
 
 @operation()
-def pending_restarts(cluster: Cluster, here: Host, platform: Platform) -> Commands:
+def pending_restarts(cluster: Cluster, platform: Platform) -> Commands:
     """
-    Restart the members in this run that Patroni says need it: replicas first, the primary last.
+    Restart the members in this run that Patroni says need it, one after the other.
 
     + cluster: the whole cluster
-    + here: any member's host
-    + platform: of that host
+    + platform: of this host
 
-    The primary is not restarted but switched over: its demotion is the restart. A parameter that
-    standbys may only lower after the primary needs a second round, which this takes.
+    Which member is next, and how, is `decisions.next_restart`'s rule; each one is healthy again
+    before the next one's turn.
 
     **Example:**
 
     .. code:: python
 
         patroni.pending_restarts(
-            name="Restart", cluster=cluster, here=here, platform=platform
+            name="Restart", cluster=cluster, platform=platform
         )
     """
     active = [member.name for member in inventory.get_active_hosts()]
     done: list[str] = []
     while True:
-        members = _members(cluster, here)
+        members = _status(cluster)
         if members is None:
             _cannot_tell("which members need a restart")
             return
@@ -199,7 +197,7 @@ def pending_restarts(cluster: Cluster, here: Host, platform: Platform) -> Comman
             yield _restart(cluster, platform, what, target, members)
         except Refusal as refusal:
             raise OperationError(str(refusal)) from None
-        _wait_for_all(cluster, here)
+        wait_until("a healthy cluster", lambda: _all_healthy(cluster), SETTLED_SECONDS, LOOK_HINT)
     if not done:
         host.noop("no member needs a restart")
 
@@ -255,27 +253,32 @@ def _members(cluster: Cluster, here: Host) -> list[PatroniMember] | None:
     return None if found is None else [PatroniMember(**member) for member in found]
 
 
-def _wait_for_all(cluster: Cluster, here: Host) -> None:
-    """Return when one member leads, every other streams, and all have looked at etcd since."""
-    _wait_for_two_loops(cluster)
+def _statuses(cluster: Cluster) -> list[Status] | None:
+    urls = {member.name: cluster.rest_url(member) for member in cluster.postgres_members}
+    found: list[Status] | None = host.get_fact(PatroniStatus, urls=urls)
+    return found
 
-    def ready() -> bool:
-        members = _members(cluster, here) or []
-        return leader(members) is not None and all(m.is_healthy for m in members)
 
-    wait_until("a healthy cluster", ready, SETTLED_SECONDS, LOOK_HINT)
+def _status(cluster: Cluster) -> list[PatroniMember] | None:
+    found = _statuses(cluster)
+    if found is None:
+        return None
+    return [PatroniMember(**{k: v for k, v in m.items() if k != "loop"}) for m in found]  # type: ignore[arg-type]  # the same keys
+
+
+def _all_healthy(cluster: Cluster) -> bool:
+    members = _status(cluster) or []
+    return leader(members) is not None and all(member.is_healthy for member in members)
 
 
 def _wait_for_two_loops(cluster: Cluster) -> None:
     """Return when every reachable member has read etcd twice: it knows a change by then."""
-    urls = [cluster.rest_url(member) for member in cluster.postgres_members]
-    seen: list[set[int]] = [set() for _ in urls]
+    seen: dict[str, set[int]] = {member.name: set() for member in cluster.postgres_members}
 
     def ready() -> bool:
-        now = host.get_fact(PatroniLoops, urls=urls)
-        for loops, loop in zip(seen, now or [], strict=now is not None):
-            loops.add(loop)
-        return all(len(loops) > 2 or loops == {0} for loops in seen)
+        for status in _statuses(cluster) or []:
+            seen[status["name"]].add(status["loop"])
+        return all(len(loops) > 2 or loops == {0} for loops in seen.values())
 
     wait_until("the members' next look at etcd", ready, SETTLED_SECONDS, LOOK_HINT)
 

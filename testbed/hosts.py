@@ -66,3 +66,8 @@ def ssh_key(testbed: str) -> Path:
 def known_hosts(testbed: str) -> Path:
     """Return where the host keys of a testbed are pinned."""
     return STATE / testbed / "known_hosts"
+
+
+def secrets_file(testbed: str) -> Path:
+    """Return where the passwords of the cluster on a testbed are kept."""
+    return STATE / testbed / "secrets.yml"

@@ -1,0 +1,38 @@
+"""One testbed for all e2e tests; each test finds a healthy cluster and leaves one."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import deadlines
+from tests.e2e import testbed as bed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this folder."""
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def fresh() -> None:
+    """Five bare hosts that nothing was ever deployed to, and one outside the cluster."""
+    if os.environ.get("PGHA_KEEP") != "1":
+        bed.testbed("down")
+    bed.testbed("up", "--outsider")
+
+
+@pytest.fixture(scope="session")
+def deployed(fresh: None) -> bed.Run:
+    """The run that made the bare hosts a cluster."""
+    return bed.deploy()
+
+
+@pytest.fixture
+def cluster(deployed: bed.Run) -> Iterator[None]:
+    """A healthy cluster before and after the test."""
+    bed.wait_until("a healthy cluster before the test", bed.healthy, deadlines.REJOIN)
+    yield
+    bed.wait_until("a healthy cluster after the test", bed.healthy, deadlines.REJOIN)

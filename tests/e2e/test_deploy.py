@@ -1,0 +1,77 @@
+"""One command makes bare hosts a cluster; the same command again changes nothing."""
+
+import signal
+import subprocess
+
+import pytest
+
+from tests.e2e import deadlines
+from tests.e2e import testbed as bed
+
+# Where a run is killed: in the middle of packages, of etcd's first start, of Patroni's bootstrap,
+# of the stanza. Each name is an operation that has just begun.
+KILLED_AT = (
+    "Install packages",
+    "Start etcd where it is safe",
+    "Configure and start Patroni",
+    "Create the stanza and take the first backup",
+)
+
+
+def kill_deploy_at(operation: str) -> None:
+    """Start a deploy and kill it as soon as it says that it starts `operation`."""
+    process = subprocess.Popen(
+        bed.command("deploy.py", "-y"), cwd=bed.ROOT, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if f"Starting operation: {operation}" in line:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stderr.close()
+    assert process.wait(deadlines.COMMAND) == -signal.SIGKILL, "".join(said[-40:])
+
+
+def test_killed_deploys_are_finished_by_the_next(fresh: None) -> None:
+    bed.testbed("down")
+    bed.testbed("up", "--outsider")
+    for operation in KILLED_AT:
+        kill_deploy_at(operation)
+    bed.deploy()
+    assert bed.healthy()
+    assert bed.deploy().changes == []
+
+
+def test_second_run_changes_nothing(cluster: None) -> None:
+    assert bed.deploy().changes == []
+
+
+def test_dry_run_changes_nothing_and_shows_no_secret(cluster: None) -> None:
+    run = bed.pyinfra("deploy.py", "--dry", "--diff", "-vvv", "--debug")
+    assert run.code == 0, run.stderr[-2000:]
+    for name, secret in bed.secrets().items():
+        assert secret not in run.stdout + run.stderr, f"the secret {name} is in the output"
+
+
+def test_nothing_of_a_secret_is_readable_by_others_on_a_host(cluster: None) -> None:
+    for host in bed.HOSTS:
+        for name, secret in bed.secrets().items():
+            places = "/etc /tmp /var/tmp /var/log /var/lib/postgresql /data /run"
+            found = bed.on(
+                host, f"find {places} -xdev -type f -perm -o+r -print0 2>/dev/null"
+                f" | xargs -0 -r grep -lF {secret} 2>/dev/null", check=False,
+            )  # fmt: skip
+            assert found == "", f"{name} can be read in {found} on {host}"
+
+
+@pytest.mark.parametrize("unit", ["etcd.service", "patroni.service", "firewalld.service"])
+def test_services_start_again_with_the_host(cluster: None, unit: str) -> None:
+    assert bed.on("node1", f"systemctl is-enabled {unit}") == "enabled"
+
+
+def test_no_failed_unit_anywhere(cluster: None) -> None:
+    for host in bed.HOSTS:
+        assert bed.on(host, "systemctl --failed --plain --no-legend") == ""

@@ -1,0 +1,146 @@
+"""The containers as the tests see them: pyinfra against them, commands on them, SQL to them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import yaml
+
+from testbed.hosts import Host, hosts, outsider
+from tests.e2e import deadlines
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NAME = os.environ.setdefault("PGHA_TESTBED", "pgha-test")
+HOSTS = {host.name: host for host in hosts(NAME)}
+OUTSIDER: Host = outsider(NAME)
+NODES = [name for name in HOSTS if name.startswith("node")]
+RW, RO = 5000, 5001
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a pyinfra run left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def totals(self) -> dict[str, int]:
+        totals: dict[str, int] = json.loads(self.stdout)["results"]["totals"]
+        return totals
+
+    @property
+    def changes(self) -> list[str]:
+        """Names of the operations that changed a host."""
+        operations = json.loads(self.stdout)["results"]["operations"]
+        return [", ".join(o["names"]) for o in operations if o["success"]]
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of pyinfra against this testbed."""
+    return [sys.executable, "-m", "pyinfra", "inventories/docker.py", *arguments]
+
+
+def pyinfra(*arguments: str) -> Run:
+    """Run pyinfra from the repository root, to its end."""
+    done = subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=deadlines.DEPLOY
+    )
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def deploy(*arguments: str) -> Run:
+    """Deploy, and fail the test with pyinfra's own words where that fails."""
+    run = pyinfra("deploy.py", "-y", "--json", *arguments)
+    assert run.code == 0, run.stderr[-4000:]
+    return run
+
+
+def on(host: str, shell: str, check: bool = True) -> str:
+    """Return what a shell command prints on a host, run there as root."""
+    container = HOSTS[host].container if host in HOSTS else f"{NAME}-{host}"
+    done = subprocess.run(
+        ["docker", "exec", container, "bash", "-c", shell],
+        capture_output=True,
+        text=True,
+        timeout=deadlines.COMMAND,
+    )
+    assert done.returncode == 0 or not check, f"{host}: {shell}\n{done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def docker(*arguments: str) -> None:
+    """Run docker on the containers of this testbed."""
+    subprocess.run(
+        ["docker", *arguments], check=True, capture_output=True, timeout=deadlines.COMMAND
+    )
+
+
+def testbed(*arguments: str) -> None:
+    """Run testbed/testbed.py."""
+    subprocess.run(
+        [sys.executable, "testbed/testbed.py", *arguments],
+        cwd=ROOT, check=True, timeout=deadlines.TESTBED_UP,
+    )  # fmt: skip
+
+
+def wait_until(what: str, ready: Callable[[], Any], seconds: float) -> Any:
+    """Return the first true answer of `ready`; fail the test when there is none in time."""
+    end = time.monotonic() + seconds
+    while True:
+        if answer := ready():
+            return answer
+        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
+        time.sleep(0.5)
+
+
+def members() -> dict[str, dict[str, Any]]:
+    """Return Patroni's members by name, as any one of them sees them; {} when none answers."""
+    for node in NODES:
+        url = f"http://{HOSTS[node].address}:8008/cluster"
+        answer = on(node, f"curl --silent --fail --max-time 3 {url}", check=False)
+        if answer:
+            return {member["name"]: member for member in json.loads(answer)["members"]}
+    return {}
+
+
+def primary() -> str:
+    """Return the name of the running primary, or ""."""
+    found = [name for name, m in members().items() if is_primary(m)]
+    return found[0] if len(found) == 1 else ""
+
+
+def is_primary(member: dict[str, Any]) -> bool:
+    """Say whether Patroni shows this member as the running leader."""
+    return bool(member["role"] == "leader" and member["state"] == "running")
+
+
+def healthy() -> bool:
+    """Say whether one member leads and all others stream on its timeline."""
+    found = members()
+    states = sorted(member["state"] for member in found.values())
+    timelines = {member.get("timeline") for member in found.values()}
+    return states == ["running", "streaming", "streaming"] and len(timelines) == 1
+
+
+def secrets() -> dict[str, str]:
+    """Return the testbed's secrets."""
+    path = ROOT / "testbed" / ".state" / NAME / "secrets.yml"
+    values: dict[str, str] = yaml.safe_load(path.read_text())
+    return values
+
+
+def connect(port: int, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return a connection through HAProxy as the application."""
+    return psycopg.connect(
+        host=HOSTS["haproxy"].address, port=port, user="app", dbname="app",
+        password=secrets()["app"], connect_timeout=5, autocommit=True, **options,
+    )  # fmt: skip
