@@ -8,11 +8,15 @@ from typing_extensions import override
 
 
 class Identity(TypedDict):
-    """os-release as it stands there, the kind of container ("" on a real host), sudo's answer."""
+    """os-release as it stands there, the kind of container ("" on a real host), sudo's answer.
+
+    `ssh_port` is the port of the host that this very connection came in by, 0 without one.
+    """
 
     os_release: dict[str, str]
     container: str
     sudo: bool
+    ssh_port: int
 
 
 class HostIdentity(FactBase[Identity | None]):
@@ -23,6 +27,7 @@ class HostIdentity(FactBase[Identity | None]):
         return StringCommand(
             "cat /etc/os-release;"
             ' echo "pgha_container=$(systemd-detect-virt --container 2>/dev/null)";'
+            ' echo "pgha_ssh_port=${SSH_CONNECTION##* }";'
             ' if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo pgha_sudo=yes; fi'
         )
 
@@ -31,26 +36,32 @@ class HostIdentity(FactBase[Identity | None]):
         pairs = (line.partition("=") for line in output if "=" in line)
         values = {key: (shlex.split(value) or [""])[0] for key, _, value in pairs}
         container = values.pop("pgha_container", "none")
-        sudo = values.pop("pgha_sudo", "") == "yes"
         return Identity(
-            os_release=values, container="" if container == "none" else container, sudo=sudo
+            sudo=values.pop("pgha_sudo", "") == "yes",
+            ssh_port=int(values.pop("pgha_ssh_port", "") or 0),
+            container="" if container == "none" else container,
+            os_release=values,
         )
 
 
 class Room(TypedDict):
-    """`data` is "absent", "empty", "cluster" (it has a PG_VERSION) or "other"; space in MiB."""
+    """`data` is "absent", "empty", "cluster" (it has a PG_VERSION) or "other"; space in MiB.
+
+    `managed` says that Patroni's configuration names this directory, `scope` which cluster's it is.
+    """
 
     data: str
     version: str
     free_mib: int
     managed: bool
+    scope: str
 
 
 class DataDirectory(FactBase[Room | None]):
     """Return what the data directory holds and how much room there is for it.
 
     + path: the data directory
-    + patroni_config: Patroni's configuration file; `managed` says that it names this directory
+    + patroni_config: Patroni's configuration file
     """
 
     @override
@@ -63,7 +74,8 @@ class DataDirectory(FactBase[Room | None]):
             " echo data=$data; echo version=$(cat $dir/PG_VERSION 2>/dev/null);"
             " while [ ! -d $dir ]; do dir=$(dirname $dir); done;"
             " echo free=$(df -Pm $dir | awk 'NR == 2 { print $4 }');"
-            f" echo managed=$(grep -c '^ *data_dir:.*'{data}'\"*$' {config} 2>/dev/null)"
+            f" echo managed=$(grep -c '^ *data_dir:.*'{data}'\"*$' {config} 2>/dev/null);"
+            f" echo scope=$(sed -n 's/^scope: *//p' {config} 2>/dev/null)"
         )
 
     @override
@@ -74,4 +86,5 @@ class DataDirectory(FactBase[Room | None]):
             version=values["version"],
             free_mib=int(values["free"]),
             managed=values["managed"] not in ("", "0"),
+            scope=values["scope"],
         )

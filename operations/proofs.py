@@ -1,0 +1,105 @@
+"""The proofs of a running cluster: operations that ask, record what it proves, and change nothing.
+
+Every question is asked in an operation, so that pyinfra shows what goes on; the answers are judged
+by pure functions. A host that is down fails its own proofs and hides no other's.
+"""
+
+from pyinfra import host, state
+from pyinfra.api import operation
+
+import plan
+from cluster import Cluster, Host
+from facts.etcd import EtcdAlarms, EtcdHealth, EtcdMembers, EtcdStatus
+from facts.network import OpenPorts
+from operations import Commands, judgement, judgement_access, proofs_access, report
+from platforms import Platform
+from settings import Secrets
+
+
+def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
+    """Prove what can be proven from this host, and report when all hosts are through."""
+    if here.is_etcd:
+        etcd(name="Prove etcd", cluster=cluster)
+    if here.is_postgres:
+        patroni(name="Prove Patroni", cluster=cluster)
+    if here.is_haproxy:
+        proofs_access.routing(
+            name="Prove routing", cluster=cluster, here=here, platform=platform, secrets=secrets
+        )
+    if here.is_repository:
+        proofs_access.archiving(name="Prove archiving", cluster=cluster, platform=platform)
+        proofs_access.backup(name="Prove backups", cluster=cluster)
+    ports(name="Try every port from every host", cluster=cluster, here=here)
+    report.printed(name="Report", cluster=cluster)
+
+
+@operation()
+def etcd(cluster: Cluster) -> Commands:
+    """
+    Prove that etcd is healthy, asked from the first etcd host of this run.
+
+    + cluster: the whole cluster
+
+    **Example:**
+
+    .. code:: python
+
+        proofs.etcd(name="Prove etcd", cluster=cluster)
+    """
+    if state.is_executing and plan.first_of([member.name for member in cluster.etcd_members]):
+        health = host.get_fact(EtcdHealth, endpoints=cluster.etcd_endpoints) or {}
+        # Only those that are well are asked on: a dead one would cost a timeout each time.
+        well = ",".join(url for url, is_healthy in health.items() if is_healthy)
+        members, status, alarms = None, [], None
+        if well:
+            members = host.get_fact(EtcdMembers, endpoints=well)
+            status = host.get_fact(EtcdStatus, endpoints=well)
+            alarms = host.get_fact(EtcdAlarms, endpoints=well)
+        report.record(judgement.etcd(cluster, members, health, status, alarms))
+        report.record(judgement.versions(status))
+    host.noop("proofs change nothing")
+    yield from ()
+
+
+@operation()
+def patroni(cluster: Cluster) -> Commands:
+    """
+    Prove that one member leads and the others stream, asked from the first database host.
+
+    + cluster: the whole cluster
+
+    **Example:**
+
+    .. code:: python
+
+        proofs.patroni(name="Prove Patroni", cluster=cluster)
+    """
+    if state.is_executing and plan.first_of([m.name for m in cluster.postgres_members]):
+        report.record(
+            judgement.patroni(cluster, proofs_access.views(cluster), cluster.verify.maximum_lag_mib)
+        )
+    host.noop("proofs change nothing")
+    yield from ()
+
+
+@operation()
+def ports(cluster: Cluster, here: Host) -> Commands:
+    """
+    Try from this host every port that others open, whether it may get through or not.
+
+    + cluster: the whole cluster
+    + here: this host
+
+    **Example:**
+
+    .. code:: python
+
+        proofs.ports(name="Try ports", cluster=cluster, here=here)
+    """
+    targets = judgement_access.targets(cluster, here, report.active())
+    if state.is_executing and targets:
+        found = host.get_fact(OpenPorts, targets=targets)
+        if found is not None:
+            report.REACHED[here.name] = found
+    host.noop("proofs change nothing")
+    yield from ()

@@ -1,0 +1,145 @@
+"""What was proven, as a table for people or a document for programs, on stdout."""
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+import click
+from pyinfra import host, inventory, state
+from pyinfra.api import OperationError, operation
+
+import plan
+from cluster import Cluster, Host
+from operations import Commands, judgement, judgement_access
+from operations.judgement import Proof
+
+COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "skipped": "blue"}
+MARGIN, NAME, STATUS = "  ", 11, 9
+
+
+# Every proof, in the order of the table, and the group that is asked for it ("" is all hosts).
+PROOFS = {
+    "hosts": "",
+    "etcd": "etcd",
+    "patroni": "postgres",
+    "writes": "haproxy",
+    "reads": "haproxy",
+    "archiving": "pgbackrest",
+    "backup": "pgbackrest",
+    "firewall": "",
+    "versions": "etcd",
+}
+
+
+PROVEN: list[Proof] = []
+REACHED: dict[str, dict[str, bool]] = {}
+"""What each host got through to: judged when all have tried."""
+
+
+def record(proof: Proof) -> None:
+    """Keep a proof for the table."""
+    PROVEN.append(proof)
+
+
+def failed(name: str) -> bool:
+    """Say whether a proof was recorded as failed."""
+    return any(proof.name == name and proof.status == "failed" for proof in PROVEN)
+
+
+def takes_part(member: Host) -> bool:
+    """Say whether this run is meant for a host, be it up or down."""
+    return bool(state.is_host_in_limit(inventory.get_host(member.name)))
+
+
+def active() -> list[str]:
+    """Return the names of the hosts of this run that still answer."""
+    return [member.name for member in inventory.get_active_hosts()]
+
+
+@operation()
+def printed(cluster: Cluster) -> Commands:
+    """
+    Judge what all hosts saw together, print every proof once, and fail when one failed.
+
+    + cluster: the whole cluster
+
+    **Example:**
+
+    .. code:: python
+
+        report.printed(name="Report", cluster=cluster)
+    """
+    if state.is_executing and plan.first_of([member.name for member in cluster.hosts]):
+        proofs = _all(cluster)
+        if cluster.verify.format == "json":
+            show([document(cluster.general.name, proofs)])
+        else:
+            show(table(proofs))
+        if any(proof.status == "failed" for proof in proofs):
+            raise OperationError(verdict(proofs))
+    host.noop("proofs change nothing")
+    yield from ()
+
+
+def _all(cluster: Cluster) -> list[Proof]:
+    part = [member for member in cluster.hosts if takes_part(member)]
+    lost = {failed.name for failed in state.failed_hosts}
+    found = [
+        judgement.hosts(
+            [member.name for member in part if member.name not in lost],
+            [member.name for member in part if member.name in lost],
+            [member.name for member in cluster.hosts if member not in part],
+        ),
+        *PROVEN,
+        judgement_access.firewall(cluster, REACHED),
+    ]
+    for name, group in PROOFS.items():
+        if not any(proof.name == name for proof in found):
+            asked = [member for member in part if group in member.groups]
+            found.append(judgement.unproven(name, group, bool(asked)))
+    return sorted(found, key=lambda proof: list(PROOFS).index(proof.name))
+
+
+def show(lines: Sequence[str]) -> None:
+    """Print lines to stdout, where nothing else goes; without colours where that is no terminal."""
+    for line in lines:
+        click.echo(line)
+
+
+def table(proofs: Sequence[Proof], width: int = 0) -> list[str]:
+    """Return a line per proof, and what to look at below each that does not hold."""
+    width = width or min(shutil.get_terminal_size((100, 24)).columns, 120)
+    lines = ["", f"{MARGIN}{'PROOF':<{NAME}}{'RESULT':<{STATUS}}EVIDENCE"]
+    for proof in proofs:
+        result = "FAILED" if proof.status == "failed" else proof.status
+        indent = f"{MARGIN}{proof.name:<{NAME}}{result:<{STATUS}}"
+        coloured = click.style(f"{result:<{STATUS}}", fg=COLOURS[proof.status])
+        hint = f"HINT: {proof.hint}" if proof.hint else ""
+        first, *more = [
+            part
+            for text in (proof.evidence, hint)
+            for part in textwrap.wrap(text, max(width - len(indent), 30), break_on_hyphens=False)
+        ]
+        lines.append(f"{MARGIN}{proof.name:<{NAME}}{coloured}{first}")
+        lines += [" " * len(indent) + line for line in more]
+    return [*lines, "", MARGIN + verdict(proofs)]
+
+
+def verdict(proofs: Sequence[Proof]) -> str:
+    """Return the whole in one line."""
+    failed = [proof.name for proof in proofs if proof.status == "failed"]
+    if failed:
+        return f"{len(failed)} of {len(proofs)} proofs failed: {', '.join(failed)}"
+    told = [
+        f"{sum(proof.status == status for proof in proofs)} {word}"
+        for status, word in (("ok", "proofs hold"), ("warning", "warn"), ("skipped", "skipped"))
+        if any(proof.status == status for proof in proofs)
+    ]
+    return ", ".join(told)
+
+
+def document(cluster: str, proofs: Sequence[Proof]) -> str:
+    """Return the same as one JSON document."""
+    ok = all(proof.status != "failed" for proof in proofs)
+    return json.dumps({"cluster": cluster, "ok": ok, "proofs": [vars(p) for p in proofs]}, indent=2)
