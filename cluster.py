@@ -167,8 +167,9 @@ class Cluster:
 
     def dynamic_configuration(self) -> dict[str, Any]:
         """Return what Patroni keeps in etcd for all members (the DCS configuration)."""
-        # One WAL sender and slot per member, twice over for base backups and rebuilt replicas.
-        streams = max(10, 2 * len(self.postgres_members) + 2)
+        # One WAL sender and slot per member, twice over for base backups and rebuilt replicas; 20
+        # from the start, since a change costs every member a restart.
+        streams = max(20, 2 * len(self.postgres_members) + 2)
         parameters: dict[str, Any] = {
             "wal_level": "replica",
             "hot_standby": "on",

@@ -27,7 +27,8 @@ from operations import (
 
 cluster = plan.cluster()
 here = cluster.host(host.name)
-platform, in_container = preflight.identify(cluster, here)
+platform, identity = preflight.identify(cluster, here)
+in_container = bool(identity["container"])
 if here.is_postgres:
     preflight.check(cluster, here, platform, plan.secrets_are_new())
 secrets = plan.secrets()
@@ -38,7 +39,7 @@ if phase.begins("packages"):
 if phase.begins("system"):
     system.deploy(here, platform, in_container)
 if phase.begins("firewall"):
-    firewall.deploy(cluster, here)
+    firewall.deploy(cluster, here, identity["ssh_port"])
 if phase.begins("ssh_trust") and (here.is_postgres or here.is_repository):
     ssh_trust.deploy(cluster, here, platform)
 if phase.begins("pgbackrest") and (here.is_postgres or here.is_repository):
@@ -51,4 +52,4 @@ if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
 if phase.begins("haproxy") and here.is_haproxy:
     haproxy.deploy(cluster, platform)
-summary.deploy(cluster, here)
+summary.deploy(cluster)

@@ -84,7 +84,9 @@ def secrets_are_new() -> bool:
 
 
 def secrets_path() -> Path:
-    return Path(str(host.data.get("secrets_file") or "secrets.yml"))
+    """Return where the secrets are kept, as short as it can be said."""
+    path = Path(str(host.data.get("secrets_file") or "secrets.yml"))
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @cache

@@ -53,21 +53,21 @@ class Platform:
     def packages(self, groups: frozenset[str], in_container: bool) -> tuple[str, ...]:
         """Return the packages that a host in `groups` needs."""
         version = self.postgresql_version
-        names = ["firewalld"]
+        names = ["firewalld", "procps"] if self.is_debian else ["firewalld"]
         if not in_container:
             names.append("chrony")
         if "etcd" in groups:
             names += ["etcd-server", "etcd-client"] if self.is_debian else ["etcd"]
         if "postgres" in groups:
-            names += ["patroni", "pgbackrest", "curl"]
+            names += ["patroni", "pgbackrest"]
             if self.is_debian:
-                names += [f"postgresql-{version}", "python3-etcd", "openssh-client"]
-            else:
+                names += [f"postgresql-{version}", "python3-etcd", "openssh-client", "curl"]
+            else:  # curl is there, as curl or as curl-minimal, which exclude each other
                 names += [f"postgresql{version}-server", f"postgresql{version}-contrib"]
                 names += ["patroni-etcd", "openssh-clients"]
         if "haproxy" in groups:
             client = f"postgresql-client-{version}" if self.is_debian else f"postgresql{version}"
-            names += ["haproxy", client, "curl"]
+            names += ["haproxy", client]
         if "pgbackrest" in groups:
             names += ["pgbackrest", "openssh-client" if self.is_debian else "openssh-clients"]
         return tuple(dict.fromkeys(names))

@@ -23,27 +23,31 @@ LOAD = (
 )
 
 
-def deploy(cluster: Cluster, here: Host) -> None:
+def deploy(cluster: Cluster, here: Host, ssh_port: int) -> None:
     """Open what this host must answer, to those who may ask."""
-    policy(name="Open ports to those who need them", cluster=cluster, here=here)
+    policy(name="Open ports to those who need them", cluster=cluster, here=here, ssh_port=ssh_port)
 
 
 @operation()
-def policy(cluster: Cluster, here: Host) -> Commands:
+def policy(cluster: Cluster, here: Host, ssh_port: int) -> Commands:
     """
     Write and load the firewall policy of this host; SSH stays open in it whatever else changes.
 
     + cluster: the whole cluster
     + here: this host
+    + ssh_port: the port that the deploying connection came in by, 0 if by none
 
     **Example:**
 
     .. code:: python
 
-        firewall.policy(name="Open ports", cluster=cluster, here=here)
+        firewall.policy(name="Open ports", cluster=cluster, here=here, ssh_port=22)
     """
     content = config_files.render(
-        "firewalld-policy.xml.j2", cluster=cluster, host=here, openings=cluster.openings(here)
+        "firewalld-policy.xml.j2",
+        cluster=cluster,
+        ssh_ports=sorted({here.ssh_port, ssh_port} - {0}),
+        openings=cluster.openings(here),
     )
     wanted = [File(POLICY, content)]
     found = config_files.read(wanted, [UNIT])

@@ -18,6 +18,8 @@ APT = (
     "DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
+# PGDG signs what it builds for ARM with a key of its own.
+PGDG_KEY = "PGDG-RPM-GPG-KEY-$(uname -m | sed -n 's/aarch64/AARCH64-/p')RHEL"
 PGDG_KEYRING = "/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc"
 
 
@@ -119,16 +121,20 @@ def _before_dnf(cluster: Cluster, platform: Platform) -> Commands:
         return
     release = platform.release
     builder = "powertools" if release == "8" else "crb"
-    repositories = [f"{cluster.packages.epel_url}/epel-release-latest-{release}.noarch.rpm"]
+    epel, pgdg = cluster.packages.epel_url, cluster.packages.pgdg_yum_url
+    yield StringCommand("rpm --import", QuoteString(f"{epel}/RPM-GPG-KEY-EPEL-{release}"))
+    repositories = [f"{epel}/epel-release-latest-{release}.noarch.rpm"]
     if cluster.packages.source == "pgdg":
         # AppStream's module of the same name would hide PGDG's packages.
         yield StringCommand("dnf -y -q module disable postgresql")
+        yield StringCommand(f"rpm --import {pgdg}/keys/{PGDG_KEY}")
         repositories.append(
-            f"{cluster.packages.pgdg_yum_url}/reporpms/EL-{release}-$(uname -m)/"
-            "pgdg-redhat-repo-latest.noarch.rpm"
+            f"{pgdg}/reporpms/EL-{release}-$(uname -m)/pgdg-redhat-repo-latest.noarch.rpm"
         )
     # Patroni's Python dependencies need both EPEL and the distribution's builder repository.
-    yield StringCommand("dnf -y -q install dnf-plugins-core", *repositories)
+    yield StringCommand(
+        "dnf -y -q --setopt=localpkg_gpgcheck=1 install dnf-plugins-core", *repositories
+    )
     yield StringCommand(f"dnf config-manager --set-enabled {builder}")
     if cluster.packages.source == "pgdg":
         yield StringCommand(f"dnf config-manager --set-enabled pgdg-rhel{release}-extras")

@@ -27,8 +27,10 @@ from platforms import Platform
 from settings import Secrets
 
 UNIT = "patroni.service"
-# A replica copies the whole database before it streams; a terabyte takes an hour.
-STREAMING_SECONDS = 4 * 3600.0
+# Whoever copies the database or replays WAL is at work, however long that takes.
+BUSY = frozenset(
+    {"initializing new cluster", "creating replica", "starting", "in archive recovery"}
+)
 # Two rounds of loop_wait are 20 s; a checkpoint before a restart may take minutes.
 SETTLED_SECONDS = 600.0
 LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
@@ -113,11 +115,18 @@ def healthy(cluster: Cluster, here: Host) -> Commands:
         patroni.healthy(name="Wait for Patroni", cluster=cluster, here=here)
     """
 
+    seen: PatroniMember | None = None
+
     def ready() -> bool:
-        return any(m.name == here.name and m.is_healthy for m in _members(cluster, here) or [])
+        nonlocal seen
+        seen = next((m for m in _members(cluster, here) or [] if m.name == here.name), None)
+        return seen is not None and seen.is_healthy
+
+    def busy() -> bool:
+        return seen is not None and seen.state in BUSY
 
     if state.is_executing:
-        wait_until("leading or streaming", ready, STREAMING_SECONDS, LOOK_HINT)
+        wait_until("leading or streaming", ready, SETTLED_SECONDS, LOOK_HINT, busy)
     host.noop(f"{here.name} leads or streams")
     yield from ()
 

@@ -9,8 +9,8 @@ from facts.hosts import DataDirectory, HostIdentity, Identity, Room
 from platforms import Platform
 
 
-def identify(cluster: Cluster, here: Host) -> tuple[Platform, bool]:
-    """Return the host's platform and whether it is a container; raises DeployError."""
+def identify(cluster: Cluster, here: Host) -> tuple[Platform, Identity]:
+    """Return the host's platform and what it says of itself; raises DeployError."""
     identity: Identity | None = host.get_fact(HostIdentity, _sudo=False)
     if identity is None:
         raise DeployError(f"{here.name} did not answer\n    HINT: try ssh to it as the same user.")
@@ -26,7 +26,7 @@ def identify(cluster: Cluster, here: Host) -> tuple[Platform, bool]:
             f"{here.name} runs {system}, which this project does not know\n"
             "    HINT: use Rocky, AlmaLinux or RHEL 8 or 9, or Debian or Ubuntu."
         ) from None
-    return platform, bool(identity["container"])
+    return platform, identity
 
 
 def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: bool) -> None:
@@ -41,6 +41,17 @@ def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: boo
         raise DeployError(
             f"{here.name} belongs to a running cluster, but there is no secrets file\n"
             "    HINT: bring the file back from its copy; new passwords would lock the cluster out."
+        )
+    if room["managed"] and room["scope"] != cluster.general.name:
+        raise DeployError(
+            f"{here.name} belongs to the cluster {room['scope']}, not to {cluster.general.name}\n"
+            "    HINT: a living cluster keeps its name: set cluster_name back."
+        )
+    if room["managed"] and room["version"] not in ("", str(cluster.postgresql.version)):
+        raise DeployError(
+            f"{path} on {here.name} holds PostgreSQL {room['version']}, "
+            f"postgresql_version is {cluster.postgresql.version}\n"
+            "    HINT: a major upgrade is more than a setting: set postgresql_version back."
         )
     if room["data"] in ("cluster", "other") and not room["managed"]:
         holds = f"PostgreSQL {room['version']} cluster" if room["version"] else "set of other files"

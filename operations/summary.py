@@ -2,47 +2,57 @@
 
 from datetime import UTC, datetime
 
-from pyinfra import host, inventory, logger, state
+import click
+from pyinfra import host, inventory, state
 from pyinfra.api import operation
 
 import plan
-from cluster import Cluster, Host
-from facts.patroni import PatroniCluster
+from cluster import Cluster
+from facts.patroni import PatroniCluster, PatroniStatus
 from facts.pgbackrest import PgbackrestInfo, Repository
 from operations import Commands
 
 
-def deploy(cluster: Cluster, here: Host) -> None:
+def deploy(cluster: Cluster) -> None:
     """Print the cluster once, from the first database host of this run."""
     if plan.first_of([member.name for member in cluster.postgres_members]):
-        printed(name="Show the cluster", cluster=cluster, here=here)
+        printed(name="Show the cluster", cluster=cluster)
 
 
 @operation()
-def printed(cluster: Cluster, here: Host) -> Commands:
+def printed(cluster: Cluster) -> Commands:
     """
     Print topology, endpoints and the last backup; changes nothing.
 
     + cluster: the whole cluster
-    + here: a database host
 
     **Example:**
 
     .. code:: python
 
-        summary.printed(name="Show the cluster", cluster=cluster, here=here)
+        summary.printed(name="Show the cluster", cluster=cluster)
     """
     if state.is_executing:
-        for line in lines(cluster, here):
-            logger.info("    %s", line)
+        context = click.get_current_context(silent=True)
+        is_json = bool(context and context.params.get("json_output"))
+        click.echo("\n".join(lines(cluster)), err=is_json)  # stdout belongs to the JSON then
     host.noop("shown")
     yield from ()
 
 
-def lines(cluster: Cluster, here: Host) -> list[str]:
-    """Return the screen, line by line."""
-    members = host.get_fact(PatroniCluster, url=cluster.rest_url(here)) or []
+def lines(cluster: Cluster) -> list[str]:
+    """Return the screen, line by line, as the first member that answers sees the cluster."""
+    asked = (
+        host.get_fact(PatroniCluster, url=cluster.rest_url(node))
+        for node in cluster.postgres_members
+    )
+    members = next((found for found in asked if found), [])
     by_name = {member["name"]: member for member in members}
+    # /cluster knows the primary's position of a loop ago; a lag is only true when read at once.
+    urls = {node.name: cluster.rest_url(node) for node in cluster.postgres_members}
+    lags = {
+        status["name"]: status["lag"] for status in host.get_fact(PatroniStatus, urls=urls) or []
+    }
     text = [
         "",
         f"Cluster {cluster.general.name}",
@@ -55,7 +65,7 @@ def lines(cluster: Cluster, here: Host) -> list[str]:
             text.append(_row(node.name, node.address, "?", "not seen", "", ""))
             continue
         role = "primary" if member["role"] == "leader" else member["role"]
-        lag = "" if role == "primary" else _bytes(member["lag"])
+        lag = "" if role == "primary" else _bytes(lags.get(node.name))
         text.append(
             _row(node.name, node.address, role, member["state"], member["timeline"] or "?", lag)
         )

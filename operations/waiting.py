@@ -10,11 +10,23 @@ PAUSE_SECONDS = 1.0
 NEWS_SECONDS = 15.0
 
 
-def wait_until(what: str, ready: Callable[[], bool], seconds: float, hint: str) -> None:
-    """Return once `ready()`; raises OperationError with `hint` when `seconds` have passed."""
+def wait_until(
+    what: str,
+    ready: Callable[[], bool],
+    seconds: float,
+    hint: str,
+    busy: Callable[[], bool] = lambda: False,
+) -> None:
+    """Return once `ready()`; raises OperationError with `hint` when that takes too long.
+
+    + seconds: how long to wait since `busy()` was last seen, or since the beginning
+    + busy: says that work goes on whose length nobody knows, such as the copy of a database
+    """
     started = told = time.monotonic()
     while not ready():
         now = time.monotonic()
+        if busy():
+            started = now
         if now - started > seconds:
             raise OperationError(
                 f"{host.name}: {what} did not happen within {seconds:.0f} s\n    HINT: {hint}"
