@@ -1,0 +1,56 @@
+# Every command that README names. `make demo` and `make test` need git, make and Python 3.11;
+# everything else they install or start themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint unit e2e test-all bench clean lock
+
+help:  ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
+
+demo: .venv/ready  ## five containers, the cluster on them, the proofs, and a screen to start from
+	@$(BIN)/python testbed/demo.py $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
+
+test: lint unit e2e  ## all that must pass before a change lands (about 15 minutes)
+
+lint: .venv/ready  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+unit: .venv/ready  ## the tests that need no hosts
+	$(BIN)/pytest -q -m "not e2e"
+
+# A testbed of their own: a running demo is left alone. What failed is left for a look.
+e2e: export PGHA_TESTBED = pgha-test
+e2e: .venv/ready  ## the tests on real services in containers
+	$(BIN)/python testbed/testbed.py up --outsider
+	$(BIN)/pytest -v --tb=short -m e2e tests/e2e
+	$(BIN)/python testbed/testbed.py down
+
+test-all: test bench  ## the tests, and the measurements (about an hour)
+
+bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
+	$(BIN)/python bench/deploy.py
+
+clean: .venv/ready  ## remove the containers, networks and images made here
+	$(BIN)/python testbed/testbed.py clean
+
+lock: .venv/ready  ## pin what pyproject.toml allows, with hashes
+	$(BIN)/pip install -q pip-tools
+	$(BIN)/pip-compile -q --generate-hashes --no-header --no-annotate --no-emit-options \
+	    --no-emit-index-url --allow-unsafe -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile -q --generate-hashes --no-header --no-annotate --no-emit-options \
+	    --no-emit-index-url --allow-unsafe --group dev -o requirements-dev.lock pyproject.toml
+
+# Debian keeps what `venv` needs in a package of its own.
+.venv/ready: requirements-dev.lock
+	@echo "making .venv and filling it from requirements-dev.lock"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q -y install python3-venv; } \
+	    || { echo "Python cannot make a virtual environment"; \
+	         echo "    HINT: install it as root: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
