@@ -244,10 +244,14 @@ def _host(host: HostData) -> Host:
         IPv4Address(address)
     except AddressValueError:
         raise SettingsError(
-            f"the address of {host.name}, {address}, is not an IPv4 address",
+            f"the address of {host.name}, {address!r}, is not an IPv4 address",
             f'write ("{host.name}", {{"address": "10.0.0.11"}}) with the right one.',
         ) from None
-    ssh_port = int(host.data.get("ssh_port") or SSH_PORT)
+    ssh_port = host.data.get("ssh_port", SSH_PORT)
+    if not (isinstance(ssh_port, int) and 1 <= ssh_port <= 65535):
+        raise SettingsError(
+            f"the ssh_port of {host.name}, {ssh_port!r}, is not a port", "it takes 1 to 65535."
+        )
     return Host(host.name, address, host.groups & set(GROUPS), ssh_port)
 
 

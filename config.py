@@ -21,6 +21,7 @@ Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)
 # pyinfra only warns about a --limit without a match and exits 0; by the time deploy.py could
 # object, there is no host left to run it for.
 if context := click.get_current_context(silent=True):
+    plan.command_line |= context.params
     context.call_on_close(plan.refuse_limit_without_match)
     if LOOKS.issuperset(context.params["operations"]):
         config.FAIL_PERCENT = 100

@@ -64,7 +64,7 @@ def etcd_start(
     formed = sorted(name for name, state in local.items() if state.formed)
     if formed:
         raise Refusal(
-            f"{host} has no etcd data, and the quorum of {', '.join(formed)} does not answer",
+            f"{host} has no etcd data, and no quorum answers that {', '.join(formed)} had formed",
             "start the other etcd members first; if they are lost, see docs/operations.md.",
         )
     return "first start"
@@ -177,25 +177,44 @@ class Reconciliation:
 
 def reconcile(live: Mapping[str, Any], desired: Mapping[str, Any]) -> Reconciliation:
     """Compare three ways (applied last, live, desired) and touch nothing that is not ours."""
-    applied = live.get(APPLIED) or {}
-    now, want = _flat(live), _flat(desired)
-    changes: dict[tuple[str, ...], Any] = {
-        path: value for path, value in want.items() if now.get(path) != value
-    }
-    changes |= {path: None for path in _flat(applied) if path not in want and path in now}
+    applied, want = _flat(live.get(APPLIED) or {}), _flat(desired)
+    now = _flat({key: value for key, value in live.items() if key != APPLIED})
+    changes = _changes(now, want, ours=applied)
+    record = _changes(applied, want, ours=applied)
     lines = tuple(
         f"{'.'.join(path)}: {_shown(now.get(path))} -> {_shown(value)}"
         for path, value in sorted(changes.items())
     )
-    kept = _flat(applied)
-    record: dict[tuple[str, ...], Any] = {}
-    record |= {(APPLIED, *path): value for path, value in want.items() if kept.get(path) != value}
-    record |= {(APPLIED, *path): None for path in kept if path not in want}
-    return Reconciliation(_nested(changes | record), lines)
+    noted = {(APPLIED, *path): value for path, value in record.items()}
+    return Reconciliation(_nested(changes | noted), lines)
 
 
-def _flat(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    found: dict[tuple[str, ...], Any] = {}
+_Flat = dict[tuple[str, ...], Any]
+
+
+def _changes(now: _Flat, want: _Flat, ours: _Flat) -> _Flat:
+    """Return what to set, and with None what of `ours` to remove, to come from `now` to `want`."""
+    # Patroni itself compares values as text: what reads the same would be "changed" for ever.
+    changes = {
+        path: value
+        for path, value in want.items()
+        if path not in now or str(now[path]) != str(value)
+    }
+    return changes | {
+        path: None
+        for path in ours
+        if path in now and not any(_is_within(path, other) for other in want)
+    }
+
+
+def _is_within(path: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Say whether setting one of the two settles the other: one holds the other."""
+    shorter = min(len(path), len(other))
+    return path[:shorter] == other[:shorter]
+
+
+def _flat(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> _Flat:
+    found: _Flat = {}
     for key, value in document.items():
         if isinstance(value, Mapping):
             found |= _flat(value, (*path, key))
@@ -204,7 +223,7 @@ def _flat(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple
     return found
 
 
-def _nested(paths: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+def _nested(paths: _Flat) -> dict[str, Any]:
     document: dict[str, Any] = {}
     for path, value in paths.items():
         place = document

@@ -59,18 +59,20 @@ def first_of(names: list[str]) -> bool:
     return host.name == next((name for name in names if name in active), None)
 
 
+# pyinfra's options, noted by config.py: click tells them to the main greenlet only.
+command_line: dict[str, Any] = {}
+
+
 def refuse_limit_without_match() -> None:
     """Refuse a --limit or --exclude that matches no host: pyinfra would do nothing and exit 0."""
-    context = click.get_current_context(silent=True)
-    if context is None:
-        return
+    groups = {group for member in inventory for group in member.groups}
+    names = [member.name for member in inventory]
     for option in ("limit", "exclude"):
-        for pattern in context.params.get(option) or ():
-            known = {name for member in inventory for name in (member.name, *member.groups)}
-            if not any(fnmatch(name, pattern) for name in known):
+        for pattern in command_line.get(option) or ():
+            if pattern not in groups and not any(fnmatch(name, pattern) for name in names):
                 raise click.ClickException(
                     f"--{option} {pattern} matches no host and no group\n"
-                    f"    HINT: there are {', '.join(sorted(known))}."
+                    f"    HINT: there are {', '.join([*names, *sorted(groups)])}."
                 )
 
 

@@ -19,7 +19,7 @@ for path in {paths}; do
   [ -e "$path" ] || continue
   if [ -d "$path" ]; then sum=directory; else sum=$(sha256sum < "$path" | cut -c 1-64); fi
   echo "path $(stat -c '%a %U %G %Y' "$path") $sum $path"
-  if {show} && [ -f "$path" ]; then sed -E {redact} "$path" | sed 's/^/| /'; fi
+  if {show} && [ -f "$path" ]; then sed -E -e {redact} -e 's/^/| /' -e '$a\\' "$path"; fi
 done
 for unit in {units}; do
   pid=$(systemctl show -p MainPID --value "$unit")

@@ -75,7 +75,7 @@ class DataDirectory(FactBase[Room | None]):
             " while [ ! -d $dir ]; do dir=$(dirname $dir); done;"
             " echo free=$(df -Pm $dir | awk 'NR == 2 { print $4 }');"
             f" echo managed=$(grep -c '^ *data_dir:.*'{data}'\"*$' {config} 2>/dev/null);"
-            f" echo scope=$(sed -n 's/^scope: *//p' {config} 2>/dev/null)"
+            f" echo scope=$(sed -n 's/^scope: *//p' {config} 2>/dev/null | tr -d '\\042')"
         )
 
     @override

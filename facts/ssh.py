@@ -31,7 +31,8 @@ class SshKeys(FactBase[Keys | None]):
             " /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub"
             # All of them: ssh itself would add those it learns later (UpdateHostKeys).
             " /etc/ssh/ssh_host_rsa_key.pub; do"
-            ' if [ -f "$file" ]; then sed "s|^|$file |" "$file"; fi; done; echo end'
+            ' if [ -f "$file" ]; then sed -e "s|^|$file |" -e "\\$a\\\\" "$file"; fi; done;'
+            " echo end"
         )
 
     @override

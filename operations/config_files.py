@@ -20,6 +20,7 @@ from pyinfra.api import OperationError, QuoteString, StringCommand
 from facts.component import REDACT_PYTHON, Component, ComponentState, PathState
 from operations import Commands
 
+ABOVE = "the host's own error stands above; nothing was changed there."
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 
@@ -80,7 +81,10 @@ def read(
         show=bool(state.config.DIFF),
     )
     if found is None:
-        raise OperationError(f"cannot tell what {host.name} has of {wanted or units or also}")
+        paths = [*(item.path for item in wanted), *units, *also]
+        raise OperationError(
+            f"cannot tell what {host.name} has of {', '.join(paths)}\n    HINT: {ABOVE}"
+        )
     return found
 
 

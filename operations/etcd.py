@@ -20,6 +20,7 @@ from operations.waiting import wait_until
 from platforms import Platform
 
 UNIT = "etcd.service"
+DROP_IN = f"/etc/systemd/system/{UNIT}.d/pgha.conf"
 # A first start waits for the slowest host's disk; a restart takes two seconds.
 HEALTHY_SECONDS = 120.0
 LOOK_HINT = "look at `journalctl -u etcd` there, and at the firewall between the members."
@@ -47,6 +48,10 @@ class _Paths:
         environment = platform.etcd_environment
         return cls(environment, f"{environment}-start", f"{cluster.etcd.data_dir}/member")
 
+    def is_member(self, found: ComponentState) -> bool:
+        """Say whether the host has a member's data, or is just making it in its first start."""
+        return self.data in found["paths"] or (_runs(found) and self.start in found["paths"])
+
     def local(self, found: ComponentState) -> EtcdLocal:
         paths = found["paths"]
         return EtcdLocal(
@@ -72,9 +77,7 @@ def started(cluster: Cluster, here: Host, platform: Platform) -> Commands:
     """
     paths, wanted = _Paths.of(cluster, platform), _wanted(cluster, here, platform)
     found = _read(paths, wanted)
-    if found["units"][UNIT]["active"] in ("active", "activating") and (
-        paths.local(found).has_data or paths.start in found["paths"]
-    ):
+    if _runs(found) and paths.is_member(found):
         host.noop("etcd runs")
         return
     way = _way(cluster, here, paths, found)
@@ -111,7 +114,7 @@ def in_turn(cluster: Cluster, here: Host, platform: Platform) -> Commands:
     paths, wanted = _Paths.of(cluster, platform), _wanted(cluster, here, platform)
     found = _read(paths, wanted)
     different = config_files.differing(wanted, found)
-    if paths.local(found).has_data or paths.start in found["paths"]:
+    if paths.is_member(found):
         if not different and not _is_stale(found, paths):
             host.noop("etcd runs with this configuration")
             return
@@ -169,7 +172,7 @@ def _wanted(cluster: Cluster, here: Host, platform: Platform) -> list[File | Dir
     return [
         Directory(cluster.etcd.data_dir, "etcd", "etcd", "700"),
         File(
-            f"/etc/systemd/system/{UNIT}.d/pgha.conf",
+            DROP_IN,
             config_files.render("etcd.service.conf.j2", start_environment=paths.start),
         ),
         File(paths.environment, config_files.render("etcd.env.j2", cluster=cluster, host=here)),
@@ -207,7 +210,9 @@ def _peer_local(member: Host, paths: _Paths) -> EtcdLocal:
         Component, paths=[paths.environment, paths.start, paths.data], units=[], _sudo=True
     )
     if found is None:
-        raise OperationError(f"cannot tell whether {member.name} has etcd data")
+        raise OperationError(
+            f"cannot tell whether {member.name} has etcd data\n    HINT: {config_files.ABOVE}"
+        )
     return paths.local(found)
 
 
@@ -237,9 +242,14 @@ def _start(found: ComponentState) -> StringCommand:
     )
 
 
+def _runs(found: ComponentState) -> bool:
+    return found["units"][UNIT]["active"] in ("active", "activating")
+
+
 def _is_stale(found: ComponentState, paths: _Paths) -> bool:
     """Say whether the running process is older than its configuration: a run died half-way."""
-    return found["paths"][paths.environment]["mtime"] > found["units"][UNIT]["started"]
+    changed = max(found["paths"][path]["mtime"] for path in (paths.environment, DROP_IN))
+    return changed > found["units"][UNIT]["started"]
 
 
 def _is_healthy(cluster: Cluster, members: list[Host]) -> bool:

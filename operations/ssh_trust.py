@@ -12,7 +12,7 @@ from pyinfra.api.exceptions import ConnectError
 from cluster import Cluster, Host
 from facts.ssh import Keys, SshKeys
 from operations import Commands, config_files
-from operations.config_files import Directory, File
+from operations.config_files import ABOVE, Directory, File
 from platforms import Platform
 
 MARK = "pgha:"
@@ -49,7 +49,11 @@ def key_made(here: Host, platform: Platform) -> Commands:
     """
     home = platform.postgres_home
     keys = host.get_fact(SshKeys, home=home)
-    if keys and keys["public_key"]:
+    if keys is None:
+        raise OperationError(
+            f"cannot read the SSH keys of postgres on {here.name}\n    HINT: {ABOVE}"
+        )
+    if keys["public_key"]:
         host.noop("postgres has a key")
     else:
         yield StringCommand(
@@ -83,7 +87,9 @@ def trusted(here: Host, platform: Platform, peers: list[Host]) -> Commands:
     """
     mine = _read.get(here.name) or host.get_fact(SshKeys, home=platform.postgres_home)
     if mine is None:
-        raise OperationError(f"cannot read the SSH keys of postgres on {here.name}")
+        raise OperationError(
+            f"cannot read the SSH keys of postgres on {here.name}\n    HINT: {ABOVE}"
+        )
     authorized, known = _foreign(mine["authorized_keys"]), _foreign(mine["known_hosts"])
     for peer in peers:
         theirs, mark = _keys_of(peer, platform), f"{MARK}{peer.name}"

@@ -33,9 +33,8 @@ def printed(cluster: Cluster) -> Commands:
         summary.printed(name="Show the cluster", cluster=cluster)
     """
     if state.is_executing:
-        context = click.get_current_context(silent=True)
-        is_json = bool(context and context.params.get("json_output"))
-        click.echo("\n".join(lines(cluster)), err=is_json)  # stdout belongs to the JSON then
+        is_json = bool(plan.command_line.get("json_output"))  # stdout belongs to the JSON then
+        click.echo("\n".join(lines(cluster)), err=is_json)
     host.noop("shown")
     yield from ()
 

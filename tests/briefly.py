@@ -1,0 +1,141 @@
+"""Facts as the cases tell them: what matters in a situation, and nothing of the rest.
+
+    Component:      {paths: settled, but: {/etc/x: changed}, units: {etcd.service: running}}
+                    settled: all files as the operation wants them; `but` names those that are
+                    "absent" or "changed", gives single values, and adds paths of others
+    EtcdHealth:     [node1, node2], those that are healthy
+    EtcdMembers:    [1a node1 10.0.0.11], id, name ("-" before its first start) and address
+    PatroniCluster: {node1: leader, node2: streaming pending, node3: streaming lag=7}
+    PatroniStatus:  the same; "lowers" or "only_lowers" what standbys must not have lower, and
+                    "stuck" does not look at etcd again; "unreachable" neither
+    PatroniConfig:  {but: {ttl: 45}}, over what the settings want; `foreign` if never marked ours
+
+None is always "cannot tell". What stands here in no other form is told as the fact returns it.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import Cluster
+from decisions import APPLIED
+from facts.component import ComponentState, PathState, UnitState
+from operations.config_files import Directory, File
+
+# A unit is younger than its files; one that does not run is told to have started just now.
+WRITTEN, STARTED, NOW = 1000, 2000, 9000
+UNITS = {
+    "running": UnitState(load="loaded", active="active", enabled="enabled", started=STARTED),
+    "stopped": UnitState(load="loaded", active="inactive", enabled="enabled", started=NOW),
+    "failed": UnitState(load="loaded", active="failed", enabled="enabled", started=NOW),
+    "disabled": UnitState(load="loaded", active="active", enabled="disabled", started=STARTED),
+    "masked": UnitState(load="masked", active="inactive", enabled="masked", started=NOW),
+    "starting": UnitState(load="loaded", active="activating", enabled="enabled", started=STARTED),
+    "missing": UnitState(load="not-found", active="inactive", enabled="", started=NOW),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question: of which cluster, about which files, with which arguments, for which time."""
+
+    cluster: Cluster
+    wanted: Sequence[File | Directory]
+    arguments: Mapping[str, Any]
+    time: int
+
+
+def component(brief: Mapping[str, Any], asked: Asked) -> ComponentState:
+    paths = {item.path: _settled(item) for item in asked.wanted if brief.get("paths") == "settled"}
+    for path, how in brief.get("but", {}).items():
+        if how == "absent":
+            del paths[path]
+        else:
+            values: Any = how if isinstance(how, dict) else {"sum": "0" * 64}
+            paths[path] = {**(paths.get(path) or _present()), **values}
+    units = brief.get("units", {})
+    return ComponentState(
+        paths=paths,
+        units={name: UNITS[units.get(name, "missing")] for name in asked.arguments["units"]},
+    )
+
+
+def _settled(item: File | Directory) -> PathState:
+    total, lines = "directory", []
+    if isinstance(item, File):
+        total = hashlib.sha256(item.content.encode()).hexdigest()
+        lines = item.content.splitlines()
+    return PathState(
+        mode=item.mode, user=item.user, group=item.group, mtime=WRITTEN, sum=total, lines=lines
+    )
+
+
+def _present() -> PathState:
+    return PathState(mode="644", user="root", group="root", mtime=WRITTEN, sum="1" * 64, lines=[])
+
+
+def etcd_health(brief: Sequence[str], asked: Asked) -> dict[str, bool]:
+    members = asked.cluster.etcd_members
+    return {asked.cluster.etcd_client_url(member): member.name in brief for member in members}
+
+
+def etcd_members(brief: Sequence[str], asked: Asked) -> list[dict[str, str]]:
+    found = []
+    for line in brief:
+        number, name, address = line.split()
+        url = f"http://{address}:{asked.cluster.etcd.peer_port}"
+        found.append({"id": number, "name": name.strip("-"), "peer_url": url})
+    return found
+
+
+def patroni_cluster(brief: Mapping[str, str], _: Asked) -> list[dict[str, Any]]:
+    return [_patroni_member(name, words.split()) for name, words in brief.items()]
+
+
+def _patroni_member(name: str, words: list[str]) -> dict[str, Any]:
+    leads, lags = "leader" in words, [word for word in words if word.startswith("lag=")]
+    lag = int(lags[0].removeprefix("lag=")) if lags else 0
+    return {
+        "name": name,
+        "role": "leader" if leads else "replica",
+        "state": "running" if leads else words[0],
+        "timeline": 1,
+        "lag": None if leads else lag,
+        "pending_restart": "pending" in words,
+    }
+
+
+def patroni_status(brief: Mapping[str, str], asked: Asked) -> list[dict[str, Any]]:
+    return [
+        _patroni_member(name, text.split())
+        | {
+            "lowers": "lowers" in text,
+            "only_lowers": "only_lowers" in text,
+            "loop": 0 if "unreachable" in text else 1 if "stuck" in text else asked.time,
+        }
+        for name, text in brief.items()
+    ]
+
+
+def patroni_config(brief: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
+    document = asked.cluster.dynamic_configuration()
+    if not brief.get("foreign"):
+        document[APPLIED] = asked.cluster.dynamic_configuration()
+    for path, value in brief.get("but", {}).items():
+        *above, key = path.split(".")
+        place = document
+        for name in above:
+            place = place[name]
+        place[key] = value
+    return document
+
+
+TOLD: dict[str, Callable[[Any, Asked], Any]] = {
+    "Component": component,
+    "EtcdHealth": etcd_health,
+    "EtcdMembers": etcd_members,
+    "PatroniCluster": patroni_cluster,
+    "PatroniStatus": patroni_status,
+    "PatroniConfig": patroni_config,
+}

@@ -1,0 +1,87 @@
+"""Clusters to test with: five hosts, group_data/all.py, and what a test changes in them."""
+
+import runpy
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster import GROUPS, Cluster, HostData, describe
+from settings import Secrets
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULTS: dict[str, Any] = {
+    name: value
+    for name, value in runpy.run_path(str(ROOT / "group_data" / "all.py")).items()
+    if not name.startswith("_")
+}
+SECRETS = Secrets(
+    superuser="superuserPass1",
+    replication="replicationPass2",
+    rewind="rewindPass3",
+    rest_api="restApiPass4",
+    app="appPass5",
+)
+# A value for `described` that takes a setting away.
+REMOVED = object()
+
+ADDRESSES = {
+    "node1": "10.0.0.11",
+    "node2": "10.0.0.12",
+    "node3": "10.0.0.13",
+    "haproxy": "10.0.0.31",
+    "pgbackrest": "10.0.0.41",
+}
+_NODE = ("etcd", "postgres")
+FIVE_HOSTS: dict[str, Sequence[str]] = {
+    "node1": _NODE,
+    "node2": _NODE,
+    "node3": _NODE,
+    "haproxy": ("haproxy",),
+    "pgbackrest": ("pgbackrest",),
+}
+
+
+def five_hosts(
+    *,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    addresses: Mapping[str, str] | None = None,
+    data: Mapping[str, Mapping[str, Any]] | None = None,
+    **settings: Any,
+) -> list[HostData]:
+    """Return the hosts of an inventory: five of them, unless `groups` adds or changes some.
+
+    + groups: by host, instead of or beside the five hosts' own
+    + addresses: by host
+    + data: of one host each, over the settings
+    + settings: of every host; `REMOVED` takes one away
+    """
+    every = {k: v for k, v in (DEFAULTS | settings).items() if v is not REMOVED}
+    where = ADDRESSES | dict(addresses or {})
+    return [
+        HostData(
+            name,
+            frozenset(of),
+            every | {"address": where.get(name, "")} | dict((data or {}).get(name, {})),
+        )
+        for name, of in {**FIVE_HOSTS, **(groups or {})}.items()
+    ]
+
+
+def described(**changes: Any) -> Cluster:
+    """Return the cluster of `five_hosts(**changes)`."""
+    return describe(five_hosts(**changes))
+
+
+def inventory_of(
+    etcd: Iterable[int], postgres: Iterable[int], haproxy: Iterable[int], pgbackrest: int
+) -> list[HostData]:
+    """Return hosts by number: which number stands in which groups."""
+    places = dict(zip(GROUPS, (set(etcd), set(postgres), set(haproxy), {pgbackrest}), strict=True))
+    return [
+        HostData(
+            f"host{number}",
+            frozenset(group for group, numbers in places.items() if number in numbers),
+            DEFAULTS | {"address": f"10.1.0.{number}"},
+        )
+        for number in sorted(set().union(*places.values()))
+    ]

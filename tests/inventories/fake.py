@@ -1,0 +1,102 @@
+"""Five hosts that run nothing: pyinfra's @fake connector answers what the facts ask.
+
+They are bare Debian hosts, but for what a run would wait for: etcd is healthy, Patroni leads and
+streams with the settings' own live configuration, and there are SSH keys. The environment variable
+PGHA_FAKE says what is wrong with one of them.
+"""
+
+import json as _json
+import os as _os
+import re as _re
+
+from tests.clusters import ADDRESSES as _ADDRESSES
+from tests.clusters import FIVE_HOSTS as _FIVE_HOSTS
+from tests.clusters import described as _described
+
+_cluster = _described()
+_applied = {"pgha_applied": _cluster.dynamic_configuration()}
+_os_release = (
+    "ID=debian\nVERSION_ID=12\nVERSION_CODENAME=bookworm\npgha_container=docker\npgha_ssh_port=22"
+)
+_health = [
+    {"endpoint": _cluster.etcd_client_url(member), "health": True}
+    for member in _cluster.etcd_members
+]
+_primary = {"role": "primary", "state": "running", "timeline": 1, "dcs_last_seen": 1}
+_replica = _primary | {"role": "replica", "replication_state": "streaming"}
+_patroni = {"@fake/node1": _replica, "@fake/node2": _primary, "@fake/node3": _replica}
+_members = [
+    {"name": name, "role": "leader", "state": "running", "lag": 0}
+    if told is _primary
+    else {"name": name, "role": "replica", "state": "streaming", "lag": 0}
+    for name, told in _patroni.items()
+]
+_psql = {"in_recovery": False, "role": False, "database": False, "scram": None, "sha256": None}
+
+
+def _data(holds="absent", version="", free=9000, managed="", scope=""):
+    return f"data={holds}\nversion={version}\nfree={free}\nmanaged={managed}\nscope={scope}"
+
+
+# What is wrong, on which host: the fact's command has the first, and its answer is the second.
+_SITUATIONS = {
+    "": ("", "", ""),
+    "unsupported_os": ("node2", "os-release", "ID=slackware\npgha_sudo=yes"),
+    "no_sudo": ("pgbackrest", "os-release", _os_release),
+    "foreign_data": ("node3", "PG_VERSION", _data("cluster", version="15", managed="0")),
+    "foreign_files": ("node3", "PG_VERSION", _data("other")),
+    "small_disk": ("node1", "PG_VERSION", _data(free=100)),
+    "managed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="pgha")),
+    "renamed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="shop")),
+    "upgraded": ("node1", "PG_VERSION", _data("cluster", version="17", managed="1", scope="pgha")),
+    "refused_by_haproxy": ("haproxy", "haproxy -c", {"success": False, "stderr": "no"}),
+}
+
+
+def _answers(name):
+    unlucky, asked, answer = _SITUATIONS[_os.environ.get("PGHA_FAKE", "")]
+    wrong = {asked: answer} if name == unlucky else {}
+    usual = {
+        "os-release": f"{_os_release}\npgha_sudo=yes",
+        "PG_VERSION": _data(),
+        _re.compile("for unit in *;"): "end",
+        **{
+            f"for unit in {' '.join(units)};": "\n".join([*map(_stopped, units), "end"])
+            for units in (
+                ["firewalld.service"],
+                ["etcd.service"],
+                ["patroni.service"],
+                ["haproxy.service"],
+                ["pgbackrest-backup@full.timer", "pgbackrest-backup@diff.timer"],
+            )
+        },
+        "dpkg-query": "",
+        "/etc/ssh/ssh_host_": f"id_ed25519.pub ssh-ed25519 K{name}\n"
+        f"/etc/ssh/ssh_host_ed25519_key.pub ssh-ed25519 H{name}\nend",
+        "member list": "null",
+        "endpoint health": _json.dumps(_health),
+        "for pair in": [f"{member} {_json.dumps(told)}" for member, told in _patroni.items()],
+        "/cluster": _json.dumps({"members": _members}),
+        "/config": _json.dumps(_cluster.dynamic_configuration() | _applied),
+        "json_build_object": _json.dumps(_psql),
+        "--output=json": "[]",
+    }
+    return wrong | {asked: answer for asked, answer in usual.items() if asked not in wrong}
+
+
+def _stopped(unit):
+    return f"unit {unit} started=1 LoadState=loaded ActiveState=inactive UnitFileState=disabled"
+
+
+def _group(group):
+    return [
+        (f"@fake/{name}", {"address": _ADDRESSES[name], "fake_responses": _answers(name)})
+        for name, groups in _FIVE_HOSTS.items()
+        if group in groups
+    ]
+
+
+etcd = _group("etcd")
+postgres = _group("postgres")
+haproxy = _group("haproxy")
+pgbackrest = _group("pgbackrest")

@@ -1,0 +1,367 @@
+"""The hosts: which inventories are refused, and what follows from one that is taken."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster import Cluster, HostData, describe
+from settings import SettingsError
+from tests.clusters import DEFAULTS, described, five_hosts, inventory_of
+from tests.test_settings import in_form, refusal
+
+# situation: (changes, what the problem names, what the HINT names)
+BAD_INVENTORIES: dict[str, tuple[dict[str, Any], Sequence[str], str]] = {
+    "two_etcd_members": (
+        {"groups": {"node3": ["postgres"]}},
+        ["etcd has 2 members, an even number"],
+        "one more or one less",
+    ),
+    "four_etcd_members": (
+        {"groups": {"haproxy": ["haproxy", "etcd"]}},
+        ["etcd has 4 members"],
+        "one more or one less",
+    ),
+    **{
+        f"no_{group}_host": (
+            {"groups": changes},
+            [f"the group {group} is missing or empty"],
+            "name its hosts in the inventory",
+        )
+        for group, changes in {
+            "etcd": {f"node{i}": ["postgres"] for i in (1, 2, 3)},
+            "postgres": {f"node{i}": ["etcd"] for i in (1, 2, 3)},
+            "haproxy": {"haproxy": []},
+            "pgbackrest": {"pgbackrest": []},
+        }.items()
+    },
+    "two_repositories": (
+        {"groups": {"spare": ["pgbackrest"]}, "addresses": {"spare": "10.0.0.42"}},
+        ["the group pgbackrest has 2 hosts"],
+        "one repository host",
+    ),
+    "repository_on_a_database_host": (
+        {"groups": {"node1": ["etcd", "postgres", "pgbackrest"], "pgbackrest": []}},
+        ["node1", "postgres and pgbackrest"],
+        "a host of its own",
+    ),
+    "one_address_twice": (
+        {"addresses": {"node3": "10.0.0.11"}},
+        ["two hosts have the address 10.0.0.11"],
+        "each needs its own",
+    ),
+    "address_that_is_a_name": (
+        {"addresses": {"node2": "node2.example.org"}},
+        ["node2", "'node2.example.org', is not an IPv4 address"],
+        '("node2", {"address": "10.0.0.11"})',
+    ),
+    "address_out_of_range": (
+        {"addresses": {"haproxy": "10.0.0.256"}},
+        ["the address of haproxy", "10.0.0.256"],
+        "address",
+    ),
+    "address_with_its_network": (
+        {"addresses": {"haproxy": "10.0.0.31/24"}},
+        ["the address of haproxy"],
+        "address",
+    ),
+    "address_of_the_other_protocol": (
+        {"addresses": {"haproxy": "fd00::31"}},
+        ["the address of haproxy", "fd00::31"],
+        "address",
+    ),
+    "no_address_and_a_name_that_is_none": (
+        {"addresses": {"pgbackrest": ""}},
+        ["the address of pgbackrest"],
+        "address",
+    ),
+    "hosts_disagree": (
+        {"data": {"node2": {"patroni_ttl": 40}}},
+        ["patroni_ttl", "30 on node1", "40 on node2"],
+        "group_data/all.py",
+    ),
+    "hosts_disagree_on_a_general_setting": (
+        {"data": {"haproxy": {"cluster_name": "other"}}},
+        ["cluster_name", "'pgha' on node1", "'other' on haproxy"],
+        "one cluster has one value",
+    ),
+    "one_host_has_an_unknown_setting": (
+        {"data": {"pgbackrest": {"pgbackrest_retension_days": 3}}},
+        ["unknown setting pgbackrest_retension_days"],
+        "did you mean pgbackrest_retention_days?",
+    ),
+    "unknown_setting_on_an_etcd_host": (
+        {"data": {"node3": {"etcd_heartbeat": 100}}},
+        ["unknown setting etcd_heartbeat"],
+        "did you mean etcd_heartbeat_ms?",
+    ),
+}
+
+# situation: (changes, the two that want the port, the host)
+PORT_CLASHES: dict[str, tuple[dict[str, Any], tuple[str, str], str]] = {
+    "etcds_own_two": ({"etcd_peer_port": 2379}, ("etcd clients", "etcd peers"), "node1"),
+    "etcd_and_patroni": ({"patroni_rest_port": 2380}, ("etcd peers", "Patroni REST"), "node1"),
+    "patroni_and_postgresql": ({"postgresql_port": 8008}, ("Patroni REST", "PostgreSQL"), "node1"),
+    "reads_and_writes": ({"haproxy_ro_port": 5000}, ("writes", "reads"), "haproxy"),
+    "statistics_and_reads": (
+        {"haproxy_stats_port": 5001},
+        ("reads", "HAProxy statistics"),
+        "haproxy",
+    ),
+    "ssh_and_writes": ({"haproxy_rw_port": 22}, ("SSH", "writes"), "haproxy"),
+    "ssh_elsewhere_and_postgresql": (
+        {"data": {"node2": {"ssh_port": 5432}}},
+        ("SSH", "PostgreSQL"),
+        "node2",
+    ),
+    "haproxy_on_a_database_host": (
+        {"groups": {"node3": ["etcd", "postgres", "haproxy"]}, "haproxy_rw_port": 5432},
+        ("PostgreSQL", "writes"),
+        "node3",
+    ),
+    "statistics_on_a_database_host": (
+        {"groups": {"node3": ["etcd", "postgres", "haproxy"]}, "haproxy_stats_port": 8008},
+        ("Patroni REST", "HAProxy statistics"),
+        "node3",
+    ),
+}
+
+TAKEN_INVENTORIES: dict[str, dict[str, Any]] = {
+    "one_port_on_two_hosts": {"haproxy_rw_port": 5432, "haproxy_stats_port": 8008},
+    "haproxy_on_a_database_host": {"groups": {"node3": ["etcd", "postgres", "haproxy"]}},
+    "etcd_apart_from_postgresql": {
+        "groups": {f"node{i}": ["postgres"] for i in (1, 2, 3)} | {"e": ["etcd"]},
+        "addresses": {"e": "10.0.0.51"},
+    },
+    "one_etcd_member": {"groups": {"node2": ["postgres"], "node3": ["postgres"]}},
+    "a_host_outside_the_cluster": {"groups": {"laptop": ["office"]}},
+    "a_strangers_settings_are_nobodys": {
+        "groups": {"laptop": ["office"]},
+        "data": {"laptop": {"patroni_tll": 1, "cluster_name": "NO"}},
+    },
+    "a_component_set_where_it_is_not": {"data": {"haproxy": {"patroni_ttl": 99}}},
+}
+
+
+@pytest.mark.parametrize(("bad", "culprits", "way"), BAD_INVENTORIES.values(), ids=BAD_INVENTORIES)
+def test_refuses(bad: dict[str, Any], culprits: Sequence[str], way: str) -> None:
+    error = refusal(**bad)
+    assert [culprit for culprit in culprits if culprit not in error.problem] == []
+    assert way in error.hint
+
+
+@pytest.mark.parametrize(("bad", "rivals", "host"), PORT_CLASHES.values(), ids=PORT_CLASHES)
+def test_refuses_two_on_a_port(bad: dict[str, Any], rivals: tuple[str, str], host: str) -> None:
+    error = refusal(**bad)
+    assert f"of {host} is wanted by {rivals[0]} and {rivals[1]}" in error.problem
+    assert "change one of the two" in error.hint
+
+
+@pytest.mark.parametrize("good", TAKEN_INVENTORIES.values(), ids=TAKEN_INVENTORIES)
+def test_takes(good: dict[str, Any]) -> None:
+    described(**good)
+
+
+def test_refuses_two_hosts_of_one_name() -> None:
+    twin = HostData("node1", frozenset({"postgres"}), DEFAULTS | {"address": "10.0.0.77"})
+    with pytest.raises(SettingsError) as caught:
+        describe([*five_hosts(), twin])
+    assert "two hosts have the name node1" in in_form(caught.value).problem
+
+
+def test_refuses_an_empty_inventory() -> None:
+    with pytest.raises(SettingsError, match="the group etcd is missing"):
+        describe([])
+
+
+def test_a_host_without_address_is_reached_as_pyinfra_does() -> None:
+    data = {"node1": {"address": "", "ssh_hostname": "10.0.0.99"}}
+    assert described(data=data).host("node1").address == "10.0.0.99"
+
+
+# --- what follows ------------------------------------------------------------------------------
+
+NODES = ("10.0.0.11/32", "10.0.0.12/32", "10.0.0.13/32")
+PROXY, REPOSITORY = "10.0.0.31/32", "10.0.0.41/32"
+CLIENTS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+OPENINGS: dict[str, dict[int, Sequence[str]]] = {
+    "node1": {
+        2379: NODES,
+        2380: NODES,
+        8008: (*NODES, PROXY),
+        5432: (*NODES, PROXY, REPOSITORY),
+    },
+    "haproxy": {5000: CLIENTS, 5001: CLIENTS},
+    "pgbackrest": {},
+}
+
+
+@pytest.mark.parametrize(("host", "wanted"), OPENINGS.items(), ids=OPENINGS)
+def test_opens_only(host: str, wanted: dict[int, Sequence[str]], cluster: Cluster) -> None:
+    assert _openings(cluster, host) == {port: set(of) for port, of in wanted.items()}
+
+
+def test_opens_etcd_to_database_hosts_that_are_no_members() -> None:
+    cluster = described(
+        groups={"node2": ["postgres"], "node3": ["postgres"]}, addresses={"node3": "10.0.9.9"}
+    )
+    found = _openings(cluster, "node1")
+    assert found[2379] == {"10.0.0.11/32", "10.0.0.12/32", "10.0.9.9/32"}
+    assert found[2380] == {"10.0.0.11/32"}
+    assert 2379 not in _openings(cluster, "node3")
+
+
+def test_ports_follow_the_settings() -> None:
+    cluster = described(
+        etcd_client_port=1, etcd_peer_port=2, patroni_rest_port=3, postgresql_port=4,
+        haproxy_rw_port=5, haproxy_ro_port=6,
+    )  # fmt: skip
+    assert set(_openings(cluster, "node1")) == {1, 2, 3, 4}
+    assert set(_openings(cluster, "haproxy")) == {5, 6}
+
+
+def test_a_database_host_answers_no_client_when_it_also_routes() -> None:
+    cluster = described(groups={"node3": ["etcd", "postgres", "haproxy"]})
+    assert _open_to_clients(cluster, "node3") == {5000, 5001}
+
+
+def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
+    per_node = [
+        line
+        for node in NODES
+        for line in (
+            f"host replication replicator {node} scram-sha-256",
+            f"host postgres rewind_user {node} scram-sha-256",
+        )
+    ]
+    assert list(cluster.pg_hba()) == [
+        "local all postgres peer",
+        "local all all scram-sha-256",
+        *per_node,
+        f"host all postgres,replicator,rewind_user {PROXY} reject",
+        f"host all all {PROXY} scram-sha-256",
+    ]
+
+
+def test_etcd_endpoints_are_those_of_every_member(cluster: Cluster) -> None:
+    assert (
+        cluster.etcd_endpoints
+        == "http://10.0.0.11:2379,http://10.0.0.12:2379,http://10.0.0.13:2379"
+    )
+
+
+def test_the_live_configuration_follows_the_settings(cluster: Cluster) -> None:
+    found = cluster.dynamic_configuration()
+    assert {key: found[key] for key in ("ttl", "loop_wait", "retry_timeout")} == {
+        "ttl": 30,
+        "loop_wait": 10,
+        "retry_timeout": 10,
+    }
+    parameters = found["postgresql"]["parameters"]
+    assert parameters.items() >= DEFAULTS["postgresql_parameters"].items()
+    assert parameters["archive_command"] == "pgbackrest --stanza=pgha archive-push %p"
+    assert parameters["password_encryption"] == "scram-sha-256"
+    assert found["postgresql"]["use_pg_rewind"] is True
+
+
+@pytest.mark.parametrize(("nodes", "streams"), [(1, 20), (3, 20), (9, 20), (10, 22), (15, 32)])
+def test_every_member_has_room_to_stream_twice(nodes: int, streams: int) -> None:
+    cluster = describe(inventory_of([1], range(1, nodes + 1), [20], 21))
+    parameters = cluster.dynamic_configuration()["postgresql"]["parameters"]
+    assert (parameters["max_wal_senders"], parameters["max_replication_slots"]) == (
+        streams,
+        streams,
+    )
+
+
+def test_a_setting_reaches_its_own_hosts_only() -> None:
+    cluster = described(data={"haproxy": {"patroni_ttl": 99}})
+    assert cluster.patroni.ttl == 30
+
+
+def _openings(cluster: Cluster, host: str) -> dict[int, set[str]]:
+    found = cluster.openings(cluster.host(host))
+    assert len({opening.port for opening in found}) == len(found)
+    return {opening.port: set(opening.sources) for opening in found}
+
+
+def _open_to_clients(cluster: Cluster, host: str) -> set[int]:
+    clients = {str(network) for network in cluster.general.client_networks}
+    return {port for port, sources in _openings(cluster, host).items() if sources & clients}
+
+
+# --- of any inventory --------------------------------------------------------------------------
+
+NUMBERS = st.sets(st.integers(1, 7), min_size=1)
+
+
+@st.composite
+def inventories(draw: st.DrawFn) -> list[HostData]:
+    """Return a valid inventory: roles overlap at will, the repository is no database host."""
+    etcd = draw(NUMBERS.filter(lambda numbers: len(numbers) % 2 == 1))
+    postgres = draw(NUMBERS)
+    repository = draw(st.sampled_from([n for n in range(1, 9) if n not in postgres]))
+    return inventory_of(etcd, postgres, draw(NUMBERS), repository)
+
+
+@given(inventories())
+def test_no_port_of_a_database_or_etcd_host_is_open_to_clients(hosts: list[HostData]) -> None:
+    cluster = describe(hosts)
+    for host in cluster.hosts:
+        assert _open_to_clients(cluster, host.name) == ({5000, 5001} if host.is_haproxy else set())
+
+
+# Who may reach what, said a second time and in other words than cluster.py's.
+USERS: dict[int, Callable[[Cluster], set[str]]] = {
+    2379: lambda c: _addresses(c, "etcd", "postgres"),
+    2380: lambda c: _addresses(c, "etcd"),
+    8008: lambda c: _addresses(c, "postgres", "haproxy"),
+    5432: lambda c: _addresses(c, "postgres", "haproxy", "pgbackrest"),
+}
+SERVERS = {2379: "etcd", 2380: "etcd", 8008: "postgres", 5432: "postgres", 5000: "haproxy",
+           5001: "haproxy"}  # fmt: skip
+
+
+@given(inventories())
+def test_a_port_is_open_where_its_service_runs_to_those_who_use_it(hosts: list[HostData]) -> None:
+    cluster = describe(hosts)
+    for host in cluster.hosts:
+        found = _openings(cluster, host.name)
+        assert set(found) == {port for port, group in SERVERS.items() if group in host.groups}
+        for port in found.keys() & USERS.keys():
+            assert found[port] == USERS[port](cluster)
+
+
+@given(inventories())
+def test_pg_hba_trusts_nobody_and_ends_where_the_cluster_ends(hosts: list[HostData]) -> None:
+    cluster = describe(hosts)
+    lines = [line.split() for line in cluster.pg_hba()]
+    assert {line[-1] for line in lines} == {"peer", "scram-sha-256", "reject"}
+    networks = {line[3] for line in lines if line[0] == "host"}
+    assert networks == _addresses(cluster, "postgres", "haproxy")
+
+
+@given(inventories())
+def test_own_roles_are_refused_before_anyone_is_let_in(hosts: list[HostData]) -> None:
+    cluster = describe(hosts)
+    for proxy in cluster.haproxy_hosts:
+        from_proxy = [line.split() for line in cluster.pg_hba() if f"{proxy.address}/32" in line]
+        to_any = [line for line in from_proxy if line[1] == "all"]
+        assert to_any[0][2:] == [
+            "postgres,replicator,rewind_user",
+            f"{proxy.address}/32",
+            "reject",
+        ]
+
+
+@given(inventories())
+def test_every_member_is_in_the_endpoints(hosts: list[HostData]) -> None:
+    cluster = describe(hosts)
+    assert len(cluster.etcd_endpoints.split(",")) == len(cluster.etcd_members)
+    assert all(cluster.etcd_client_url(m) in cluster.etcd_endpoints for m in cluster.etcd_members)
+
+
+def _addresses(cluster: Cluster, *groups: str) -> set[str]:
+    return {f"{host.address}/32" for group in groups for host in cluster.group(group)}

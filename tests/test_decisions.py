@@ -1,0 +1,444 @@
+"""May we proceed? By example, and for the reconciliation by any documents at all."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decisions import (
+    APPLIED,
+    EtcdLocal,
+    EtcdMember,
+    PatroniMember,
+    Refusal,
+    etcd_start,
+    leader,
+    next_restart,
+    reconcile,
+    switchover_candidate,
+    would_lose_quorum,
+)
+
+# --- etcd -------------------------------------------------------------------------------------
+
+BARE = EtcdLocal(has_data=False, formed=False)
+STARTING = EtcdLocal(has_data=True, formed=False)
+MEMBER = EtcdLocal(has_data=True, formed=True)
+WIPED_AFTER = EtcdLocal(has_data=False, formed=True)
+LISTED = [EtcdMember(f"{i}", f"node{i}", f"http://10.0.0.1{i}:2380") for i in (1, 2, 3)]
+
+# situation: (node1, the others, what the cluster lists, the answer)
+STARTS = {
+    "all_bare": (BARE, [BARE, BARE], None, "first start"),
+    "killed_half_way_and_here_is_bare": (BARE, [STARTING, BARE], None, "first start"),
+    "killed_half_way_and_here_is_data": (STARTING, [BARE, BARE], None, "keep"),
+    "nothing_to_do": (MEMBER, [MEMBER, MEMBER], LISTED, "keep"),
+    "whole_cluster_is_down": (MEMBER, [MEMBER, MEMBER], None, "keep"),
+    "disk_replaced": (BARE, [MEMBER, MEMBER], LISTED, "join"),
+    "data_directory_wiped": (WIPED_AFTER, [MEMBER, MEMBER], LISTED, "join"),
+    "new_host": (BARE, [MEMBER, MEMBER], LISTED[1:], "join"),
+    "data_kept_though_the_others_are_wiped": (MEMBER, [BARE, BARE], None, "keep"),
+}
+
+# situation: (node1, the others)
+LOST = {
+    "disk_replaced_and_no_quorum": (BARE, [MEMBER, MEMBER]),
+    "one_other_had_formed": (BARE, [BARE, MEMBER]),
+    "only_this_one_had_formed": (WIPED_AFTER, [BARE, BARE]),
+    "others_wiped_too": (WIPED_AFTER, [WIPED_AFTER, WIPED_AFTER]),
+}
+
+
+@pytest.mark.parametrize(("here", "others", "listed", "answer"), STARTS.values(), ids=STARTS)
+def test_etcd_start(
+    here: EtcdLocal, others: list[EtcdLocal], listed: list[EtcdMember] | None, answer: str
+) -> None:
+    assert etcd_start("node1", _local(here, others), listed) == answer
+
+
+@pytest.mark.parametrize(("here", "others"), LOST.values(), ids=LOST)
+def test_etcd_start_refuses(here: EtcdLocal, others: list[EtcdLocal]) -> None:
+    with pytest.raises(Refusal, match=r"node1 has no etcd data.*\n    HINT: start the other"):
+        etcd_start("node1", _local(here, others), None)
+
+
+@pytest.mark.parametrize("here", [BARE, STARTING, MEMBER, WIPED_AFTER])
+@pytest.mark.parametrize("listed", [None, LISTED], ids=["silent", "answers"])
+def test_an_empty_member_never_starts_a_cluster_anew_where_one_was(
+    here: EtcdLocal, listed: list[EtcdMember] | None
+) -> None:
+    for others in product([BARE, STARTING, MEMBER, WIPED_AFTER], repeat=2):
+        local = _local(here, list(others))
+        try:
+            answer = etcd_start("node1", local, listed)
+        except Refusal:
+            answer = None
+        assert (answer == "keep") == here.has_data
+        if answer == "first start":
+            assert listed is None
+            assert not any(state.formed for state in local.values())
+
+
+def _local(here: EtcdLocal, others: list[EtcdLocal]) -> dict[str, EtcdLocal]:
+    return {"node1": here, "node2": others[0], "node3": others[1]}
+
+
+# (members, healthy, stopping, whether the quorum is lost)
+QUORUMS = [
+    (1, 1, 1, False),  # nothing to keep
+    (3, 3, 1, False),
+    (3, 2, 1, True),
+    (3, 1, 1, True),
+    (3, 3, 2, True),
+    (5, 5, 1, False),
+    (5, 4, 1, False),
+    (5, 3, 1, True),
+    (5, 5, 2, False),
+    (7, 4, 1, True),
+    (7, 5, 1, False),
+]
+
+
+@pytest.mark.parametrize(("members", "healthy", "stopping", "lost"), QUORUMS)
+def test_would_lose_quorum(members: int, healthy: int, stopping: int, lost: bool) -> None:
+    assert would_lose_quorum(members, healthy, stopping) is lost
+
+
+@given(st.integers(2, 9), st.data())
+def test_what_may_be_stopped_leaves_a_majority(members: int, data: st.DataObject) -> None:
+    healthy = data.draw(st.integers(0, members))
+    stopping = data.draw(st.integers(0, healthy))
+    assert would_lose_quorum(members, healthy, stopping) == (2 * (healthy - stopping) <= members)
+
+
+# --- Patroni ----------------------------------------------------------------------------------
+
+
+def primary(name: str, *, pending: bool = False, state: str = "running") -> PatroniMember:
+    return PatroniMember(name, "leader", state, 1, None, pending)
+
+
+def replica(
+    name: str, *, pending: bool = False, state: str = "streaming", lag: int | None = 0
+) -> PatroniMember:
+    return PatroniMember(name, "replica", state, 1, lag, pending)
+
+
+ALL = ("node1", "node2", "node3")
+
+# situation: (members, within, the step)
+STEPS: dict[str, tuple[list[PatroniMember], Sequence[str], tuple[str, str] | None]] = {
+    "nothing_pending": ([primary("node1"), replica("node2"), replica("node3")], ALL, None),
+    "a_replica": (
+        [primary("node1"), replica("node2"), replica("node3", pending=True)],
+        ALL,
+        ("restart", "node3"),
+    ),
+    "replicas_before_the_primary": (
+        [primary("node1", pending=True), replica("node2", pending=True), replica("node3")],
+        ALL,
+        ("restart", "node2"),
+    ),
+    "the_primary_last": (
+        [primary("node1", pending=True), replica("node2"), replica("node3")],
+        ALL,
+        ("switchover", "node1"),
+    ),
+    "alone_in_the_cluster": ([primary("node1", pending=True)], ALL, ("restart", "node1")),
+    "only_hosts_of_this_run": (
+        [primary("node1", pending=True), replica("node2", pending=True), replica("node3")],
+        ("node1",),
+        ("switchover", "node1"),
+    ),
+    "pending_outside_this_run": (
+        [primary("node1"), replica("node2", pending=True), replica("node3")],
+        ("node1",),
+        None,
+    ),
+    "a_sick_replica_may_be_restarted_itself": (
+        [primary("node1"), replica("node2", pending=True, state="start failed")],
+        ALL,
+        ("restart", "node2"),
+    ),
+    "nothing_pending_though_one_is_sick": (
+        [primary("node1"), replica("node2", state="stopped")],
+        ALL,
+        None,
+    ),
+    "a_standby_cluster": (
+        [
+            PatroniMember("node1", "standby_leader", "running", 1, None, True),
+            replica("node2"),
+        ],
+        ALL,
+        ("switchover", "node1"),
+    ),
+}
+
+# situation: (members, the sick one)
+REFUSED_STEPS = {
+    "another_replica_is_down": (
+        [primary("node1"), replica("node2", pending=True), replica("node3", state="stopped")],
+        "node3",
+    ),
+    "another_replica_does_not_stream_yet": (
+        [primary("node1"), replica("node2", pending=True), replica("node3", state="running")],
+        "node3",
+    ),
+    "the_primary_is_starting": (
+        [primary("node1", state="starting"), replica("node2", pending=True)],
+        "node1",
+    ),
+    "no_replica_to_switch_to": (
+        [primary("node1", pending=True), replica("node2", state="starting")],
+        "node2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("members", "within", "step"), STEPS.values(), ids=STEPS)
+def test_next_restart(
+    members: list[PatroniMember], within: Sequence[str], step: tuple[str, str] | None
+) -> None:
+    for order in (members, members[::-1]):
+        found = next_restart(order, within)
+        assert (found and (found[0], found[1].name)) == step
+
+
+@pytest.mark.parametrize(("members", "sick"), REFUSED_STEPS.values(), ids=REFUSED_STEPS)
+def test_next_restart_refuses(members: list[PatroniMember], sick: str) -> None:
+    with pytest.raises(Refusal, match=rf"{sick} is not healthy.*\n    HINT: bring {sick} back"):
+        next_restart(members, ALL)
+
+
+def _replicas() -> Iterator[PatroniMember]:
+    yield replica("node2", lag=700)
+    yield replica("node3", lag=40)
+    yield replica("node4", lag=0, state="running")
+    yield replica("node5", lag=None)
+    yield primary("node1")
+
+
+def test_switchover_candidate_is_the_nearest_that_streams() -> None:
+    assert switchover_candidate(list(_replicas())).name == "node3"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [primary("node1")],
+        [primary("node1"), replica("node2", state="running")],
+        [primary("node1"), replica("node2", lag=None)],
+    ],
+    ids=["alone", "none_streams", "lag_unknown"],
+)
+def test_switchover_candidate_refuses(members: list[PatroniMember]) -> None:
+    with pytest.raises(Refusal, match="no replica is fit"):
+        switchover_candidate(members)
+
+
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        ([replica("node2"), primary("node1")], "node1"),
+        ([replica("node2"), primary("node1", state="stopping")], None),
+        ([replica("node2")], None),
+        ([], None),
+    ],
+    ids=["one_leads", "it_does_not_run", "nobody_leads", "nobody_there"],
+)
+def test_leader(members: list[PatroniMember], name: str | None) -> None:
+    found = leader(members)
+    assert (found and found.name) == name
+
+
+states = st.sampled_from(["running", "streaming", "starting", "stopped", "start failed"])
+
+
+@st.composite
+def patroni_clusters(draw: st.DrawFn) -> list[PatroniMember]:
+    """Return a leader and replicas in any state, pending or not."""
+    others = draw(st.lists(st.tuples(states, st.booleans()), max_size=5))
+    first = primary("node0", pending=draw(st.booleans()), state=draw(states))
+    return [first] + [
+        replica(f"node{i}", state=state, pending=pending)
+        for i, (state, pending) in enumerate(others, 1)
+    ]
+
+
+@given(patroni_clusters())
+def test_restarts_come_to_an_end_and_never_take_a_second_member(
+    members: list[PatroniMember],
+) -> None:
+    names = [member.name for member in members]
+    for _ in range(len(members) + 1):
+        try:
+            step = next_restart(members, names)
+        except Refusal:
+            return
+        if step is None:
+            break
+        _, target = step
+        assert all(m.is_healthy for m in members if m.name != target.name)
+        if target.is_leader:
+            assert not any(m.pending_restart for m in members if not m.is_leader)
+        members = [_restarted(m) if m == target else m for m in members]
+    assert not any(member.pending_restart for member in members)
+
+
+def _restarted(member: PatroniMember) -> PatroniMember:
+    return primary(member.name) if member.is_leader else replica(member.name)
+
+
+# --- Patroni's dynamic configuration ----------------------------------------------------------
+
+
+def patroni_merge(config: dict[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `config` with `patch` in it, as Patroni's `patch_config` does it.
+
+    None removes, dictionaries merge, and a value is replaced when its text differs.
+    """
+    config = copy.deepcopy(config)
+    for name, value in patch.items():
+        if value is None:
+            config.pop(name, None)
+        elif isinstance(config.get(name), dict) and isinstance(value, dict):
+            config[name] = patroni_merge(config[name], value)
+        elif name not in config or isinstance(value, dict) or str(config[name]) != str(value):
+            config[name] = copy.deepcopy(value)
+    return config
+
+
+def flat(document: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    found: dict[tuple[str, ...], Any] = {}
+    for key, value in document.items():
+        here = (*path, key)
+        found |= flat(value, here) if isinstance(value, dict) else {here: value}
+    return found
+
+
+# Small documents over few names, so that they meet. As in Patroni's, a name's place tells whether
+# it holds a value (lower case) or further names (upper case).
+LEAVES = st.dictionaries(
+    st.sampled_from("abc"), st.sampled_from([1, 2, 30, "on", "off", "2GB"]), max_size=3
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn, depth: int = 2) -> dict[str, Any]:
+    document: dict[str, Any] = dict(draw(LEAVES))
+    if depth:
+        for name in draw(st.sets(st.sampled_from("PQ"))):
+            if inner := draw(documents(depth - 1)):
+                document[name] = inner
+    return document
+
+
+@given(live=documents(), applied=documents(), desired=documents())
+def test_the_patch_makes_the_settings_so_and_touches_nothing_else(
+    live: dict[str, Any], applied: dict[str, Any], desired: dict[str, Any]
+) -> None:
+    before = live | ({APPLIED: applied} if applied else {})
+    after = flat(patroni_merge(before, reconcile(before, desired).patch))
+    ours = {path: value for path, value in after.items() if path[0] != APPLIED}
+    want, dropped = flat(desired), flat(applied).keys() - flat(desired).keys()
+    foreign = {p: v for p, v in flat(live).items() if p not in want and p not in dropped}
+    assert ours == want | foreign
+    assert {p[1:]: v for p, v in after.items() if p[0] == APPLIED} == want
+
+
+@given(live=documents(), applied=documents(), desired=documents())
+def test_a_second_reconciliation_has_nothing_to_do(
+    live: dict[str, Any], applied: dict[str, Any], desired: dict[str, Any]
+) -> None:
+    before = live | {APPLIED: applied}
+    after = patroni_merge(before, reconcile(before, desired).patch)
+    again = reconcile(after, desired)
+    assert (again.patch, again.lines) == ({}, ())
+
+
+@given(live=documents(), applied=documents(), desired=documents())
+def test_a_change_is_shown_key_by_key(
+    live: dict[str, Any], applied: dict[str, Any], desired: dict[str, Any]
+) -> None:
+    before = live | {APPLIED: applied}
+    now, want = flat(live), flat(desired)
+    changed = {p for p in want if now.get(p) != want[p]}
+    changed |= {p for p in flat(applied) if p not in want and p in now}
+    shown = [line.partition(":")[0] for line in reconcile(before, desired).lines]
+    assert shown == [".".join(path) for path in sorted(changed)]
+
+
+def test_reconcile_shows_a_change_as_a_person_reads_it() -> None:
+    live = {
+        "ttl": 30,
+        "postgresql": {"parameters": {"work_mem": "4MB", "jit": "off", "theirs": "on"}},
+        APPLIED: {"ttl": 30, "postgresql": {"parameters": {"work_mem": "4MB", "jit": "off"}}},
+    }
+    desired = {"ttl": 40, "postgresql": {"parameters": {"work_mem": "8MB", "new": 1}}}
+    found = reconcile(live, desired)
+    assert found.lines == (
+        "postgresql.parameters.jit: 'off' -> (not set)",
+        "postgresql.parameters.new: (not set) -> 1",
+        "postgresql.parameters.work_mem: '4MB' -> '8MB'",
+        "ttl: 30 -> 40",
+    )
+    parameters = {"jit": None, "new": 1, "work_mem": "8MB"}
+    changes = {"ttl": 40, "postgresql": {"parameters": parameters}}
+    assert found.patch == {**changes, APPLIED: changes}
+
+
+def test_reconcile_adopts_a_cluster_that_it_never_touched() -> None:
+    live = {"ttl": 30, "loop_wait": 10, "theirs": {"kept": True}}
+    found = reconcile(live, {"ttl": 30})
+    assert found.lines == ()
+    assert found.patch == {APPLIED: {"ttl": 30}}
+
+
+def test_reconcile_leaves_alone_what_somebody_else_removed_already() -> None:
+    found = reconcile({APPLIED: {"gone": 1}}, {})
+    assert found.lines == ()
+    assert found.patch == {APPLIED: {"gone": None}}
+
+
+# Patroni replaces a value only when its text differs, so these must not be patched for ever.
+SAME_TEXT = [("100", 100), (100, "100"), ("1.1", 1.1)]
+
+
+@pytest.mark.parametrize(("live", "desired"), SAME_TEXT)
+def test_a_value_that_patroni_takes_for_the_same_is_left(live: Any, desired: Any) -> None:
+    before = {"x": live, APPLIED: {"x": live}}
+    after = patroni_merge(before, reconcile(before, {"x": desired}).patch)
+    assert reconcile(after, {"x": desired}).patch == {}
+
+
+# Equal to Python, and to Patroni a change all the same.
+NOT_THE_SAME = [(1, True), (True, 1), (0, False), (1, 1.0)]
+
+
+@pytest.mark.parametrize(("live", "desired"), NOT_THE_SAME)
+def test_a_value_of_another_type_is_brought_to_the_setting(live: Any, desired: Any) -> None:
+    before = {"x": live, APPLIED: {"x": live}}
+    after = patroni_merge(before, reconcile(before, {"x": desired}).patch)
+    assert repr(after["x"]) == repr(desired)
+
+
+@pytest.mark.parametrize(
+    ("live", "applied", "desired"),
+    [
+        ({"x": 1}, {"x": 1}, {"x": {"y": 1}}),
+        ({"x": {"y": 1}}, {"x": {"y": 1}}, {"x": 1}),
+        ({"x": 1}, {}, {"x": {"y": 1}}),
+    ],
+    ids=["a_value_becomes_a_mapping", "a_mapping_becomes_a_value", "somebody_elses_value"],
+)
+def test_reconcile_survives_a_change_of_shape(
+    live: dict[str, Any], applied: dict[str, Any], desired: dict[str, Any]
+) -> None:
+    before = live | {APPLIED: applied}
+    after = patroni_merge(before, reconcile(before, desired).patch)
+    assert after == desired | {APPLIED: desired}

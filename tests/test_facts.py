@@ -1,0 +1,125 @@
+"""Every fact's command and parser: the cases are data, tests/facts/<module>.<Fact>/*.yaml.
+
+Where a command needs nothing but a shell, it is run here too, and its own output parsed.
+"""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api import FactBase, StringCommand
+from pyinfra_testing.facts import make_fact_tests  # type: ignore[import-untyped]
+
+from facts.component import REDACT_PYTHON, Component
+from facts.hosts import DataDirectory
+from facts.ssh import SshKeys
+from tests.clusters import SECRETS
+
+FOLDER = Path(__file__).parent / "facts"
+
+for _folder in sorted(FOLDER.iterdir()):
+    globals()[f"Test{_folder.name}"] = make_fact_tests("facts", _folder.name, _folder)
+
+
+def asked(fact: FactBase[Any], **arguments: Any) -> Any:
+    """Return what a fact finds on this machine."""
+    command = StringCommand(fact.command(**arguments)).get_raw_value()
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    return fact.process(done.stdout.splitlines())
+
+
+def test_component_finds_what_is_there_and_leaves_out_what_is_not(tmp_path: Path) -> None:
+    file, absent = tmp_path / "a file", tmp_path / "absent"
+    file.write_text("content\n")
+    file.chmod(0o640)
+    os.utime(file, (1000, 1000))
+    tmp_path.chmod(0o750)
+    found = asked(Component(), paths=[str(tmp_path), str(file), str(absent)], units=[])["paths"]
+    assert set(found) == {str(tmp_path), str(file)}
+    assert (found[str(tmp_path)]["sum"], found[str(tmp_path)]["mode"]) == ("directory", "750")
+    told = found[str(file)]
+    assert (told["mode"], told["mtime"], told["lines"]) == ("640", 1000, [])
+    assert told["sum"] == hashlib.sha256(b"content\n").hexdigest()
+
+
+# Lines that a configuration file may hold, each with a secret.
+SECRET_LINES = [
+    "      password: appPass5",
+    '    "password": "appPass5",',
+    "    password = 'appPass5'",
+    "repo1-cipher-pass=appPass5",
+    "PASSPHRASE: appPass5",
+    "  replication_password: appPass5",
+    "secret:appPass5",
+]
+
+
+def test_component_shows_no_secret_and_the_rest_as_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "patroni.yml"
+    plain = ["scope: pgha", "", "  path /etc", "unit of measure", "password_encryption: scram", "é"]
+    file.write_text("\n".join([*plain, *SECRET_LINES]) + "\n")
+    found = asked(Component(), paths=[str(file)], units=[], show=True)
+    lines = found["paths"][str(file)]["lines"]
+    assert lines[: len(plain)] == plain
+    assert len(lines) == len(plain) + len(SECRET_LINES)
+    assert SECRETS.app not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("line", SECRET_LINES)
+def test_both_sides_of_a_diff_are_masked_alike(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text(line)
+    found = asked(Component(), paths=[str(file)], units=[], show=True)
+    masked = REDACT_PYTHON.sub(r"\1 *MASKED*", line)
+    assert found["paths"][str(file)]["lines"] == [masked]
+    assert SECRETS.app not in masked
+
+
+def _nothing(data: Path) -> None:
+    assert not data.exists()
+
+
+def _cluster(data: Path) -> None:
+    data.mkdir()
+    (data / "PG_VERSION").write_text("18\n")
+
+
+def _other(data: Path) -> None:
+    data.mkdir()
+    (data / ".hidden").touch()
+
+
+@pytest.mark.parametrize(
+    ("make", "holds", "version"),
+    [(_nothing, "absent", ""), (Path.mkdir, "empty", ""), (_cluster, "cluster", "18"),
+     (_other, "other", "")],
+    ids=["absent", "empty", "cluster", "other"],
+)  # fmt: skip
+@pytest.mark.parametrize("managed", [True, False], ids=["ours", "not_ours"])
+def test_data_directory_is_told_for_what_it_holds(
+    make: Callable[[Path], None], holds: str, version: str, managed: bool, tmp_path: Path
+) -> None:
+    data, config = tmp_path / "deep" / "pgdata", tmp_path / "patroni.yml"
+    if make is not _nothing:
+        data.parent.mkdir()
+    make(data)
+    config.write_text(f"  data_dir: {data}{'' if managed else '2'}\n")
+    room = asked(DataDirectory(), path=str(data), patroni_config=str(config))
+    assert (room["data"], room["version"], room["managed"]) == (holds, version, managed)
+    assert room["free_mib"] > 0
+
+
+def test_ssh_keys_are_read_from_where_they_are(tmp_path: Path) -> None:
+    assert asked(SshKeys(), home=str(tmp_path))["public_key"] == ""
+    ssh = tmp_path / ".ssh"
+    ssh.mkdir()
+    (ssh / "id_ecdsa.pub").write_text("ecdsa-sha2-nistp384 AAAA postgres@node1\n")
+    (ssh / "authorized_keys").write_text("ssh-rsa BBBB admin\nrestrict ssh-rsa CCCC pgha:node2")
+    found = asked(SshKeys(), home=str(tmp_path))
+    assert found["public_key"] == "ecdsa-sha2-nistp384 AAAA"
+    assert found["authorized_keys"] == ["ssh-rsa BBBB admin", "restrict ssh-rsa CCCC pgha:node2"]
+    assert found["known_hosts"] == []

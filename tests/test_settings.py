@@ -1,0 +1,299 @@
+"""Bad settings are refused before any host is touched: in one line with the way out as a HINT."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster import describe
+from settings import KNOWN_NAMES, Secrets, SettingsError, read_secrets
+from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
+
+# situation: (settings, what the problem names, what the HINT names)
+BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "two_loops_outlast_the_ttl": (
+        {"patroni_loop_wait": 11},
+        "patroni_loop_wait + 2*patroni_retry_timeout is 31 s, more than patroni_ttl (30 s)",
+        "change one of them",
+    ),
+    "ttl_below_patronis_minimum": (
+        {"patroni_ttl": 19, "patroni_loop_wait": 1, "patroni_retry_timeout": 3},
+        "patroni_ttl cannot be 19",
+        "20 or more",
+    ),
+    "loop_wait_below_patronis_minimum": (
+        {"patroni_loop_wait": 0},
+        "patroni_loop_wait",
+        "1 or more",
+    ),
+    "retry_timeout_below_patronis_minimum": (
+        {"patroni_retry_timeout": 2},
+        "patroni_retry_timeout cannot be 2",
+        "3 or more",
+    ),
+    "negative_lag_on_failover": (
+        {"patroni_maximum_lag_on_failover": -1},
+        "patroni_maximum_lag_on_failover",
+        "bytes",
+    ),
+    "namespace_without_slashes": (
+        {"patroni_namespace": "service"},
+        "patroni_namespace",
+        "/service/",
+    ),
+    "setting_misspelt": (
+        {"patroni_tll": 30},
+        "unknown setting patroni_tll",
+        "did you mean patroni_ttl?",
+    ),
+    "setting_misspelt_in_its_prefix": (
+        {"patrony_loop_wait": 10},
+        "unknown setting patrony_loop_wait",
+        "did you mean patroni_loop_wait?",
+    ),
+    "address_misspelt": ({"adress": "10.0.0.1"}, "unknown setting adress", "did you mean address?"),
+    "setting_never_heard_of": (
+        {"haproxy_colour_of_the_lamp": "red"},
+        "unknown setting haproxy_colour_of_the_lamp",
+        "group_data/all.py",
+    ),
+    "setting_missing": (
+        {"postgresql_port": REMOVED},
+        "setting postgresql_port is missing",
+        "group_data/all.py",
+    ),
+    "postgresql_version_too_old": ({"postgresql_version": 16}, "postgresql_version", "17 or 18"),
+    "postgresql_version_unborn": ({"postgresql_version": 19}, "postgresql_version", "17 or 18"),
+    "postgresql_version_with_minor": (
+        {"postgresql_version": 18.1},
+        "postgresql_version",
+        "17 or 18",
+    ),
+    "cluster_name_with_capitals": ({"cluster_name": "PGHA"}, "cluster_name", "lower-case letters"),
+    "cluster_name_with_digit_first": ({"cluster_name": "1st"}, "cluster_name", "a letter first"),
+    "cluster_name_with_slash": ({"cluster_name": "a/b"}, "cluster_name", "letters, digits"),
+    "cluster_name_with_space": ({"cluster_name": "a b"}, "cluster_name", "letters, digits"),
+    "cluster_name_with_newline": ({"cluster_name": "pgha\n"}, "cluster_name", "letters, digits"),
+    "cluster_name_empty": ({"cluster_name": ""}, "cluster_name", "a letter first"),
+    "cluster_name_too_long": ({"cluster_name": "a" * 51}, "cluster_name", "50 characters"),
+    "cluster_name_a_number": ({"cluster_name": 7}, "cluster_name cannot be 7", "letters"),
+    "no_client_network": ({"cluster_client_networks": []}, "cluster_client_networks", "10.0.0.0/8"),
+    "client_network_with_host_bits": (
+        {"cluster_client_networks": ["10.0.0.5/8"]},
+        "cluster_client_networks",
+        "networks that may use HAProxy",
+    ),
+    "client_network_that_is_none": (
+        {"cluster_client_networks": ["anywhere"]},
+        "cluster_client_networks cannot be 'anywhere'",
+        "10.0.0.0/8",
+    ),
+    "packages_from_nowhere": ({"packages_source": "internet"}, "packages_source", "distribution"),
+    "url_with_last_slash": (
+        {"packages_epel_url": "https://example.org/"},
+        "packages_epel_url",
+        "without a last /",
+    ),
+    "url_without_scheme": (
+        {"packages_pgdg_apt_url": "example.org"},
+        "packages_pgdg_apt_url",
+        "URL",
+    ),
+    "port_zero": ({"haproxy_rw_port": 0}, "haproxy_rw_port cannot be 0", "group_data/all.py"),
+    "port_too_high": ({"etcd_peer_port": 65536}, "etcd_peer_port", "group_data/all.py"),
+    "port_as_text": ({"postgresql_port": "5432"}, "postgresql_port", "group_data/all.py"),
+    "port_as_truth": ({"patroni_rest_port": True}, "patroni_rest_port", "group_data/all.py"),
+    "path_not_absolute": ({"postgresql_data_dir": "data"}, "postgresql_data_dir", "all.py"),
+    "path_with_shell_in_it": ({"etcd_data_dir": "/x; rm -rf /"}, "etcd_data_dir", "all.py"),
+    "path_with_last_slash": ({"pgbackrest_repository_path": "/a/"}, "repository_path", "all.py"),
+    "path_is_the_root": ({"postgresql_data_dir": "/"}, "postgresql_data_dir", "all.py"),
+    "election_before_five_heartbeats": (
+        {"etcd_heartbeat_ms": 100, "etcd_election_ms": 499},
+        "etcd_election_ms (499) is less than five times etcd_heartbeat_ms (100)",
+        "change one of them",
+    ),
+    "election_beyond_etcds_limit": ({"etcd_election_ms": 50001}, "etcd_election_ms", "limit"),
+    "quota_beyond_what_etcd_advises": ({"etcd_quota_mib": 8193}, "etcd_quota_mib", "8 GiB"),
+    "compaction_without_unit": (
+        {"etcd_compaction_retention": "1"},
+        "etcd_compaction_retention",
+        "such as 1h",
+    ),
+    "role_with_quotes": ({"app_role": 'a"; DROP'}, "app_role", "all.py"),
+    "database_with_capitals": ({"app_database": "App"}, "app_database", "all.py"),
+    "no_retention": ({"pgbackrest_retention_days": 0}, "pgbackrest_retention_days", "all.py"),
+    "schedule_with_second_line": (
+        {"pgbackrest_full_schedule": "daily\nExecStart=/bin/true"},
+        "pgbackrest_full_schedule",
+        "OnCalendar",
+    ),
+    "parameters_as_text": ({"postgresql_parameters": "fsync=off"}, "postgresql_parameters", "conf"),
+    "parameter_without_value": (
+        {"postgresql_parameters": {"work_mem": None}},
+        "postgresql_parameters",
+        "as in postgresql.conf",
+    ),
+    "format_unknown": ({"verify_format": "xml"}, "verify_format", "all.py"),
+    **{
+        f"parameter_{name}_is_ours": (
+            {"postgresql_parameters": {"work_mem": "8MB", name: "x"}},
+            f"postgresql_parameters must not set {name}",
+            "remove it there",
+        )
+        for name in ("archive_command", "archive_mode", "listen_addresses", "port", "wal_level")
+    },
+}
+
+TAKEN_SETTINGS: dict[str, dict[str, Any]] = {
+    "loops_just_within_the_ttl": {"patroni_loop_wait": 10, "patroni_retry_timeout": 10},
+    "patronis_minima": {"patroni_ttl": 20, "patroni_loop_wait": 1, "patroni_retry_timeout": 3},
+    "election_of_five_heartbeats": {"etcd_heartbeat_ms": 100, "etcd_election_ms": 500},
+    "older_postgresql": {"postgresql_version": 17},
+    "longest_cluster_name": {"cluster_name": "a" * 50},
+    "name_with_dashes_and_digits": {"cluster_name": "shop-2-main"},
+    "anyones_own_data": {"ssh_user": "deploy", "_sudo": True, "colour": "red"},
+    "parameters_of_every_type": {
+        "postgresql_parameters": {"jit": False, "work_mem": "8MB", "random_page_cost": 1.1}
+    },
+}
+
+
+def refusal(**changes: Any) -> SettingsError:
+    """Return how `described` refuses these changes, in its promised form."""
+    with pytest.raises(SettingsError) as caught:
+        described(**changes)
+    return in_form(caught.value)
+
+
+def in_form(error: SettingsError) -> SettingsError:
+    """Return the error; fails unless it is one line and a HINT, and the HINT a sentence."""
+    assert str(error) == f"{error.problem}\n    HINT: {error.hint}"
+    assert "\n" not in error.problem
+    assert "\n" not in error.hint
+    assert error.hint[-1] in ".?"
+    return error
+
+
+@pytest.mark.parametrize(("bad", "culprit", "way"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
+def test_refuses(bad: dict[str, Any], culprit: str, way: str) -> None:
+    error = refusal(**bad)
+    assert culprit in error.problem
+    assert way in error.hint
+
+
+@pytest.mark.parametrize("good", TAKEN_SETTINGS.values(), ids=TAKEN_SETTINGS)
+def test_takes(good: dict[str, Any]) -> None:
+    described(**good)
+
+
+def test_takes_the_defaults_and_they_are_all_there() -> None:
+    described()
+    assert DEFAULTS.keys() >= KNOWN_NAMES - {"phases", "address"}
+    assert DEFAULTS.keys() <= KNOWN_NAMES
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS.keys() - {"secrets_file"}))
+def test_refuses_without(name: str) -> None:
+    assert name in refusal(**{name: REMOVED}).problem
+
+
+def test_the_culprits_value_stands_in_the_problem() -> None:
+    assert "patroni_ttl cannot be 'soon'" in refusal(patroni_ttl="soon").problem
+
+
+# --- whatever somebody writes there -----------------------------------------------------------
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        | st.tuples(inner)
+        | st.frozensets(st.integers(), max_size=2)
+    ),
+    max_leaves=5,
+)
+NEARLY_RIGHT = [
+    0, 1, -1, 22, 2379, 5432, 70000, 10**30, float("nan"), float("inf"), "", " ", "18",
+    "/", "/a", "a", [], {}, [""], {"": ""}, "10.0.0.11", ["0.0.0.0/0"], "\n", "\x00", object(),
+]  # fmt: skip
+
+
+ANY_NAME = pytest.mark.parametrize("name", sorted(KNOWN_NAMES | {"ssh_port", "ssh_hostname"}))
+
+
+def taken_or_refused(name: str, value: Any) -> None:
+    """Fail unless a value is taken or refused in form, on all hosts and on one."""
+    for hosts in (five_hosts(**{name: value}), five_hosts(data={"node2": {name: value}})):
+        try:
+            describe(hosts)
+        except SettingsError as error:
+            in_form(error)
+
+
+@ANY_NAME
+def test_a_nearly_right_value_is_taken_or_refused(name: str) -> None:
+    for value in NEARLY_RIGHT:
+        taken_or_refused(name, value)
+
+
+@ANY_NAME
+@settings(max_examples=15)
+@given(value=ANYTHING)
+def test_any_value_is_taken_or_refused(name: str, value: Any) -> None:
+    taken_or_refused(name, value)
+
+
+# --- secrets ----------------------------------------------------------------------------------
+
+GOOD_SECRETS = {name: f"f4Ke{name}Zz" for name in Secrets.__dataclass_fields__}
+
+BAD_SECRETS: dict[str, Any] = {
+    "changeme": "changeme",
+    "change_me_within_more": "please-CHANGE_ME-now",
+    "placeholder": "a placeholder",
+    "example": "example123",
+    "password": "password",
+    "the_users_own_name": "Postgres",
+    "angle_brackets": "<your password>",
+    "braces": "{{ vault }}",
+    "only_stars": "********",
+    "empty": "",
+    "second_line": "first\nsecond",
+    "not_text": 12345678,
+    "nothing": None,
+}
+
+
+@pytest.mark.parametrize("name", Secrets.__dataclass_fields__)
+@pytest.mark.parametrize("bad", BAD_SECRETS.values(), ids=BAD_SECRETS)
+def test_refuses_a_secret_at(bad: Any, name: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_secrets(GOOD_SECRETS | {name: bad})
+    error = in_form(caught.value)
+    assert f"the secret {name} " in error.problem
+    assert "strong value" in error.hint
+
+
+@pytest.mark.parametrize("name", Secrets.__dataclass_fields__)
+def test_refuses_a_secret_that_is_missing(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"the secret {name} is missing"):
+        read_secrets({k: v for k, v in GOOD_SECRETS.items() if k != name})
+
+
+def test_refuses_an_unknown_secret() -> None:
+    with pytest.raises(SettingsError, match="unknown secret spare"):
+        read_secrets(GOOD_SECRETS | {"spare": "f4KeZz"})
+
+
+def test_takes_good_secrets() -> None:
+    assert vars(read_secrets(GOOD_SECRETS)) == GOOD_SECRETS
+
+
+def test_no_refusal_and_no_repr_shows_a_secret() -> None:
+    values = GOOD_SECRETS | {"app": "<kept-to-myself>"}
+    with pytest.raises(SettingsError) as caught:
+        read_secrets(values)
+    shown = f"{caught.value!r} {caught.value} {read_secrets(GOOD_SECRETS)!r}"
+    assert not [value for value in values.values() if value in shown]

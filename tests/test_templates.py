@@ -1,0 +1,395 @@
+"""What arrives on bare hosts: every file parses as its daemon reads it, and says what it must.
+
+A daemon that is installed here checks its file as well; the parsers alone need none of them.
+"""
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from operations import config_files, etcd, firewall, haproxy, packages, patroni, pgbackrest, system
+from tests import harness
+from tests.clusters import FIVE_HOSTS, SECRETS, described
+
+PLATFORMS = tuple(harness.PLATFORMS)
+PATRONI = {"debian": "/etc/patroni/config.yml", "el8": "/etc/patroni/patroni.yml"}
+PATRONI["el9"] = PATRONI["el8"]
+ETCD = {"debian": "/etc/default/etcd", "el8": "/etc/etcd/etcd.conf", "el9": "/etc/etcd/etcd.conf"}
+UNITS = "/etc/systemd/system"
+BARE: dict[str, Any] = {
+    "Component": {"paths": "none"},
+    "EtcdMembers": None,
+    "InstalledPackages": {},
+}
+OPERATIONS: dict[str, list[Any]] = {
+    "etcd": [packages.installed, etcd.started],
+    "postgres": [system.kernel, pgbackrest.database_host, patroni.member],
+    "haproxy": [system.kernel, haproxy.routes],
+    "pgbackrest": [pgbackrest.repository],
+}
+by_platform = pytest.mark.parametrize("platform", PLATFORMS)
+
+
+@cache
+def written(platform: str) -> dict[tuple[str, str], str]:
+    """Return every file of a first deploy, by host and path."""
+    found: dict[tuple[str, str], str] = {}
+    for host, groups in FIVE_HOSTS.items():
+        case: dict[str, Any] = {
+            "host": host,
+            "platform": platform,
+            "facts": BARE,
+            "peers": dict.fromkeys(FIVE_HOSTS, BARE),
+            "arguments": {"in_container": False, "names": ["etcd-server", "postgresql-18"]},
+        }
+        for operation in [firewall.policy, *(o for g in groups for o in OPERATIONS[g])]:
+            outcome = harness.run(operation, case)
+            found |= {(host, path): text for path, text in outcome.files.items()}
+    return found
+
+
+def text_of(platform: str, host: str, path: str) -> str:
+    return written(platform)[host, path]
+
+
+def complaints(daemon: str, *arguments: str) -> str:
+    """Return what the daemon has against a file, where it is installed."""
+    if shutil.which(daemon) is None:
+        return ""
+    return subprocess.run([daemon, *arguments], capture_output=True, text=True).stderr
+
+
+def texts() -> Iterator[tuple[str, str, str]]:
+    """Yield host, path and text of every file on every platform."""
+    for platform in PLATFORMS:
+        for (host, path), text in written(platform).items():
+            yield host, path, text
+
+
+def test_every_template_is_used_and_rendered() -> None:
+    written.cache_clear()
+    render, used = config_files.render, set()
+
+    def noting(template: str, **values: Any) -> str:
+        used.add(template)
+        return render(template, **values)
+
+    with patch.object(config_files, "render", noting):
+        for platform in PLATFORMS:
+            written(platform)
+    assert used == {path.name for path in config_files.TEMPLATES.iterdir()}
+
+
+def test_no_template_leaves_a_tag_or_a_blank_value() -> None:
+    for host, path, text in texts():
+        assert text.endswith("\n"), path
+        assert not re.search(r"\{[{%#]|[}%#]\}|\bNone\b|Undefined", text), (host, path)
+
+
+def test_secrets_stand_in_patronis_own_file_only() -> None:
+    for host, path, text in texts():
+        if path not in PATRONI.values():
+            assert not [s for s in vars(SECRETS).values() if s in text], (host, path)
+
+
+def test_one_name_is_the_stanza_everywhere() -> None:
+    cluster = described(cluster_name="shop-2")
+    written.cache_clear()
+    with patch.object(harness, "described", lambda **_: cluster):
+        everything = list(texts())
+    written.cache_clear()
+    named = [name for _, _, text in everything for name in re.findall(r"--stanza[= ](\S+)", text)]
+    named += [name for _, path, text in everything if path.endswith("pgbackrest.conf")
+              for name in re.findall(r"^\[(?!global)(.*)\]$", text, re.M)]  # fmt: skip
+    assert len(named) > len(PLATFORMS) * 5
+    assert set(named) == {"shop-2"}
+
+
+def test_wal_is_never_dropped_and_no_old_interface_is_asked() -> None:
+    for host, path, text in texts():
+        assert "archive-push-queue-max" not in text, (host, path)
+        assert "/master" not in text, (host, path)
+
+
+# --- etcd -------------------------------------------------------------------------------------
+
+
+def environment(text: str) -> dict[str, str]:
+    """Return the variables as systemd's EnvironmentFile would set them."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r'[A-Z_]+="[^"\\$`]*"', line) for line in lines)
+    return {key: shlex.split(value)[0] for key, _, value in (x.partition("=") for x in lines)}
+
+
+@by_platform
+def test_etcd_listens_where_its_peers_look(platform: str) -> None:
+    found = environment(text_of(platform, "node2", ETCD[platform]))
+    assert found["ETCD_NAME"] == "node2"
+    assert found["ETCD_LISTEN_PEER_URLS"] == "http://10.0.0.12:2380"
+    assert found["ETCD_LISTEN_CLIENT_URLS"] == "http://10.0.0.12:2379,http://127.0.0.1:2379"
+    assert found["ETCD_ADVERTISE_CLIENT_URLS"] == "http://10.0.0.12:2379"
+    assert found["ETCD_QUOTA_BACKEND_BYTES"] == str(2048 * 1024 * 1024)
+    assert found["ETCD_AUTO_COMPACTION_MODE"] == "periodic"
+    assert not [key for key in found if key.startswith("ETCD_INITIAL")]
+
+
+@by_platform
+def test_etcds_start_file_names_every_member_alike(platform: str) -> None:
+    found = [
+        environment(text_of(platform, node, f"{ETCD[platform]}-start"))
+        for node in ("node1", "node2", "node3")
+    ]
+    assert len({start["ETCD_INITIAL_CLUSTER"] for start in found}) == 1
+    assert found[0]["ETCD_INITIAL_CLUSTER"].count("=http://") == 3
+    assert {start["ETCD_INITIAL_CLUSTER_STATE"] for start in found} == {"new"}
+    assert found[1]["ETCD_INITIAL_ADVERTISE_PEER_URLS"] == "http://10.0.0.12:2380"
+
+
+# --- Patroni ----------------------------------------------------------------------------------
+
+
+def patroni_yml(platform: str, host: str = "node2") -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text_of(platform, host, PATRONI[platform]))
+    return found
+
+
+@by_platform
+def test_patroni_speaks_etcds_v3_interface_with_every_member(platform: str) -> None:
+    found = patroni_yml(platform)
+    assert found["etcd3"] == {"hosts": ["10.0.0.11:2379", "10.0.0.12:2379", "10.0.0.13:2379"]}
+    assert "etcd" not in found
+
+
+@by_platform
+def test_patroni_listens_on_its_own_addresses_only(platform: str) -> None:
+    found = patroni_yml(platform)
+    assert (found["scope"], found["name"], found["namespace"]) == ("pgha", "node2", "/service/")
+    assert found["restapi"]["listen"] == found["restapi"]["connect_address"] == "10.0.0.12:8008"
+    assert found["postgresql"]["listen"] == "10.0.0.12,127.0.0.1:5432"
+    assert found["postgresql"]["connect_address"] == "10.0.0.12:5432"
+
+
+@by_platform
+def test_patroni_gives_each_role_its_own_password(platform: str) -> None:
+    roles = patroni_yml(platform)["postgresql"]["authentication"]
+    assert {role: login["password"] for role, login in roles.items()} == {
+        "superuser": SECRETS.superuser,
+        "replication": SECRETS.replication,
+        "rewind": SECRETS.rewind,
+    }
+    assert len({login["username"] for login in roles.values()}) == 3
+    assert patroni_yml(platform)["restapi"]["authentication"]["password"] == SECRETS.rest_api
+
+
+@by_platform
+def test_patroni_makes_a_cluster_with_checksums_and_utf8(platform: str) -> None:
+    bootstrap = patroni_yml(platform)["bootstrap"]
+    assert "data-checksums" in bootstrap["initdb"]
+    assert {"encoding": "UTF8"} in bootstrap["initdb"]
+    wanted = described().dynamic_configuration()
+    assert bootstrap["dcs"] == {**wanted, "pgha_applied": wanted}
+
+
+@by_platform
+def test_patronis_pg_hba_is_the_clusters(platform: str) -> None:
+    found = patroni_yml(platform)["postgresql"]
+    assert found["pg_hba"] == list(described().pg_hba())
+    assert found["bin_dir"] == harness.PLATFORMS[platform].postgresql_bin
+    assert found["pgpass"].startswith(harness.PLATFORMS[platform].postgres_home)
+
+
+@pytest.mark.parametrize("name", ["on", "null", "1", "0x10", "1e3"])
+def test_patroni_keeps_a_host_name_that_yaml_would_take_for_something_else(name: str) -> None:
+    case = {
+        "cluster": {"groups": {name: ["postgres"]}, "addresses": {name: "10.0.0.51"}},
+        "host": name,
+        "facts": BARE,
+    }
+    text = harness.run(patroni.member, case).files[PATRONI["debian"]]
+    assert yaml.safe_load(text)["name"] == name
+
+
+# --- HAProxy ----------------------------------------------------------------------------------
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """Return the lines of each section of haproxy.cfg."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line and not line[0].isspace() and not line.startswith("#"):
+            found[line.strip()] = lines = []
+        elif line.strip() and not line.strip().startswith("#"):
+            lines.append(" ".join(line.split()))
+    return found
+
+
+HAPROXY_CFG = "/etc/haproxy/haproxy.cfg"
+
+
+@by_platform
+def test_haproxy_asks_patroni_who_is_who(platform: str) -> None:
+    found = sections(text_of(platform, "haproxy", HAPROXY_CFG))
+    for name, port, path in (("rw", 5000, "/primary"), ("ro", 5001, "/replica")):
+        lines = found[f"listen {name}"]
+        assert f"bind :{port}" in lines
+        assert f"option httpchk OPTIONS {path}" in lines
+        assert [line for line in lines if line.startswith("server ")] == [
+            f"server node{i} 10.0.0.1{i}:5432 check port 8008" for i in (1, 2, 3)
+        ]
+
+
+@by_platform
+def test_haproxy_ends_sessions_of_a_lost_primary_and_of_no_other(platform: str) -> None:
+    found = sections(text_of(platform, "haproxy", HAPROXY_CFG))
+    ends = [name for name, lines in found.items() if "on-marked-down" in " ".join(lines)]
+    assert ends == ["listen rw"]
+
+
+@by_platform
+def test_haproxy_cuts_no_idle_session_and_shows_statistics_to_nobody_outside(platform: str) -> None:
+    found = sections(text_of(platform, "haproxy", HAPROXY_CFG))
+    assert {"timeout client 24d", "timeout server 24d", "option clitcpka"} <= set(found["defaults"])
+    assert "bind 127.0.0.1:7000" in found["listen statistics"]
+    assert set(found) == {"global", "defaults", "listen statistics", "listen rw", "listen ro"}
+
+
+def test_haproxy_itself_takes_the_file(tmp_path: Path) -> None:
+    text = text_of("debian", "haproxy", HAPROXY_CFG)
+    assert all(lines for lines in sections(text).values())
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(text)
+    assert complaints("haproxy", "-c", "-q", "-f", str(file)) == ""
+
+
+# --- pgBackRest -------------------------------------------------------------------------------
+
+
+def ini(text: str, strict: bool = True) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=strict, interpolation=None, delimiters=("=",))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(text)
+    return parser
+
+
+@by_platform
+def test_the_repository_knows_every_database_host(platform: str) -> None:
+    found = ini(text_of(platform, "pgbackrest", "/etc/pgbackrest.conf"))
+    hosts = {key: value for key, value in found["pgha"].items() if key.endswith("-host")}
+    assert hosts == {f"pg{i}-host": f"10.0.0.1{i}" for i in (1, 2, 3)}
+    assert found["global"]["repo1-path"] == "/data/pgbackrest"
+    assert found["global"]["repo1-retention-full-type"] == "time"
+    assert found["global"]["repo1-retention-full"] == "14"
+    assert not [key for key in found["global"] if "host" in key]
+
+
+@by_platform
+def test_a_database_host_archives_to_the_repository(platform: str) -> None:
+    found = ini(text_of(platform, "node3", "/etc/pgbackrest.conf"))
+    assert found["global"]["repo1-host"] == "10.0.0.41"
+    assert found["global"]["archive-async"] == "y"
+    assert found["global"]["compress-type"] == "zst"
+    assert found["pgha"]["pg1-path"] == "/data/pgdata"
+    assert not [key for key in found["pgha"] if "host" in key]
+
+
+# --- systemd ----------------------------------------------------------------------------------
+
+
+def units() -> dict[str, dict[str, dict[str, str]]]:
+    """Return every unit and drop-in by path, with its sections."""
+    found = {}
+    for _, path, text in texts():
+        if path.startswith(UNITS):
+            parser = ini(text, strict=False)  # systemd takes Environment= twice
+            found[path] = {name: dict(parser[name]) for name in parser.sections()}
+    return found
+
+
+@pytest.mark.parametrize("kind", ["full", "diff"])
+def test_a_missed_backup_is_made_up_for(kind: str) -> None:
+    timer = units()[f"{UNITS}/pgbackrest-backup@{kind}.timer"]
+    assert timer["Timer"]["Persistent"] == "true"
+    assert timer["Install"]["WantedBy"] == "timers.target"
+
+
+def test_a_backup_runs_as_postgres_and_fails_loudly() -> None:
+    service = units()[f"{UNITS}/pgbackrest-backup@.service"]["Service"]
+    assert (service["Type"], service["User"]) == ("oneshot", "postgres")
+    assert service["ExecStart"] == "/usr/bin/pgbackrest --stanza=pgha --type=%i backup"
+
+
+@pytest.mark.parametrize("unit", ["etcd", "patroni"])
+def test_a_member_never_gives_up(unit: str) -> None:
+    found = units()[f"{UNITS}/{unit}.service.d/pgha.conf"]
+    assert found["Unit"]["StartLimitIntervalSec"] == "0"
+    assert found["Service"]["Restart"] == "always"
+
+
+@pytest.mark.parametrize("kind", ["full", "diff"])
+def test_systemd_takes_the_calendar(kind: str) -> None:
+    when = units()[f"{UNITS}/pgbackrest-backup@{kind}.timer"]["Timer"]["OnCalendar"]
+    assert re.fullmatch(r"(\w{3}(\.\.\w{3})? )?\d\d:\d\d", when)
+    assert complaints("systemd-analyze", "calendar", when) == ""
+
+
+@by_platform
+def test_systemd_finds_no_fault_with_units_and_drop_ins(platform: str, tmp_path: Path) -> None:
+    for (host, path), text in written(platform).items():
+        if path.startswith(UNITS) and host in ("node1", "pgbackrest"):
+            file = tmp_path / Path(path).relative_to(UNITS)
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text.replace("/usr/bin/pgbackrest", "/bin/true"))
+    for unit in ("etcd", "patroni"):
+        (tmp_path / f"{unit}.service").write_text("[Service]\nExecStart=/bin/true\n")
+    names = ["etcd.service", "patroni.service", "pgbackrest-backup@full.timer"]
+    found = complaints("systemd-analyze", "verify", *(str(tmp_path / name) for name in names))
+    assert [line for line in found.splitlines() if str(tmp_path) in line or "pgha" in line] == []
+
+
+# --- the rest ---------------------------------------------------------------------------------
+
+
+@by_platform
+@pytest.mark.parametrize("host", FIVE_HOSTS)
+def test_the_firewall_policy_says_what_the_cluster_says(platform: str, host: str) -> None:
+    text = text_of(platform, host, "/etc/firewalld/policies/pgha.xml")
+    policy = ElementTree.fromstring(text.encode())  # noqa: S314  # our own text
+    found = set()
+    for rule in policy.findall("rule"):
+        port, source = rule.find("port"), rule.find("source")
+        assert port is not None
+        assert rule.find("accept") is not None
+        found.add((int(port.attrib["port"]), None if source is None else source.attrib["address"]))
+    cluster = described()
+    wanted = {(o.port, s) for o in cluster.openings(cluster.host(host)) for s in o.sources}
+    assert found == wanted | {(22, None)}
+    zones = [policy.find(f"{way}-zone") for way in ("ingress", "egress")]
+    assert [zone is not None and zone.attrib["name"] for zone in zones] == ["ANY", "HOST"]
+
+
+@pytest.mark.parametrize(("host", "database"), [("node1", True), ("haproxy", False)])
+def test_the_kernel_is_tuned_for_the_hosts_role(host: str, database: bool) -> None:
+    text = text_of("debian", host, "/etc/sysctl.d/90-pgha.conf")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9_.]+ = [0-9 ]+", line) for line in lines)
+    assert ("vm.swappiness = 1" in lines) == database
+    assert "net.ipv4.tcp_keepalive_time = 60" in lines
+
+
+def test_pgdgs_packages_are_verified_with_its_key() -> None:
+    text = text_of("debian", "node1", "/etc/apt/sources.list.d/pgdg.sources")
+    found = yaml.safe_load(text)
+    assert found["Types"] == "deb"
+    assert found["Suites"] == "bookworm-pgdg"
+    assert found["Signed-By"].startswith("/")
