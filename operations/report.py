@@ -16,8 +16,6 @@ from operations.judgement import Proof
 
 COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "skipped": "blue"}
 MARGIN, NAME, STATUS = "  ", 11, 9
-
-
 # Every proof, in the order of the table, and the group that is asked for it ("" is all hosts).
 PROOFS = {
     "hosts": "",
@@ -30,7 +28,6 @@ PROOFS = {
     "firewall": "",
     "versions": "etcd",
 }
-
 
 PROVEN: list[Proof] = []
 REACHED: dict[str, dict[str, bool]] = {}
@@ -102,9 +99,12 @@ def _all(cluster: Cluster) -> list[Proof]:
 
 
 def show(lines: Sequence[str]) -> None:
-    """Print lines to stdout, where nothing else goes; without colours where that is no terminal."""
+    """Print lines to stdout, where nothing else goes; without colours where that is no terminal.
+
+    With pyinfra's own --json they go to stderr: stdout belongs to that document then.
+    """
     for line in lines:
-        click.echo(line)
+        click.echo(line, err=bool(plan.command_line.get("json_output")))
 
 
 def table(proofs: Sequence[Proof], width: int = 0) -> list[str]:

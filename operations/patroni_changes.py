@@ -1,0 +1,168 @@
+"""What changed settings ask of a running cluster: the live configuration, and restarts in turn.
+
+Patroni keeps one configuration for all members in etcd, and restarts members on request: replicas
+first, the primary last and by switchover.
+"""
+
+import json
+
+from pyinfra import host, inventory, state
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+
+from cluster import Cluster, Host
+from decisions import (
+    PatroniMember,
+    Refusal,
+    leader,
+    next_restart,
+    reconcile,
+    switchover_candidate,
+)
+from facts.patroni import PatroniConfig, PatroniStatus, Status
+from operations import Commands
+from operations.waiting import wait_until
+from platforms import Platform
+
+# Two rounds of loop_wait are 20 s; a checkpoint before a restart may take minutes.
+SETTLED_SECONDS = 600.0
+LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
+
+
+@operation()
+def live_configuration(cluster: Cluster, here: Host, platform: Platform) -> Commands:
+    """
+    Bring Patroni's live (DCS) configuration to the settings, key by key.
+
+    + cluster: the whole cluster
+    + here: any member's host
+    + platform: of that host
+
+    Keys that the settings dropped are removed; keys that somebody else added are left alone. The
+    change is printed before it is made, and every member has read it when this ends.
+
+    **Example:**
+
+    .. code:: python
+
+        patroni_changes.live_configuration(
+            name="Reconcile", cluster=cluster, here=here, platform=platform
+        )
+    """
+    live = host.get_fact(PatroniConfig, url=cluster.rest_url(here))
+    if live is None:
+        _cannot_tell("the live configuration")
+        return
+    way = reconcile(live, cluster.dynamic_configuration())
+    if not way.patch:
+        host.noop("the live configuration is what the settings say")
+        return
+    for line in way.lines:
+        host.log(f"live configuration: {line}")
+    yield _patronictl(
+        platform, "edit-config --quiet --force --apply -", _stdin=json.dumps(way.patch)
+    )
+    _wait_for_two_loops(cluster)
+
+
+@operation()
+def pending_restarts(cluster: Cluster, platform: Platform) -> Commands:
+    """
+    Restart the members in this run that Patroni says need it, one after the other.
+
+    + cluster: the whole cluster
+    + platform: of this host
+
+    Which member is next, and how, is `decisions.next_restart`'s rule; each one is healthy again
+    before the next one's turn.
+
+    **Example:**
+
+    .. code:: python
+
+        patroni_changes.pending_restarts(
+            name="Restart", cluster=cluster, platform=platform
+        )
+    """
+    active = [member.name for member in inventory.get_active_hosts()]
+    done: list[str] = []
+    while True:
+        members = _status(cluster)
+        if members is None:
+            _cannot_tell("which members need a restart")
+            return
+        try:
+            step = next_restart(members, active)
+            if step is None:
+                break
+            what, target = step
+            if done.count(target.name) > 1:
+                raise OperationError(
+                    f"{target.name} still needs a restart after two\n    HINT: {LOOK_HINT}"
+                )
+            done.append(target.name)
+            yield _restart(cluster, platform, what, target, members)
+        except Refusal as refusal:
+            raise OperationError(str(refusal)) from None
+        wait_until("a healthy cluster", lambda: _all_healthy(cluster), SETTLED_SECONDS, LOOK_HINT)
+    if not done:
+        host.noop("no member needs a restart")
+
+
+def _restart(
+    cluster: Cluster, platform: Platform, what: str, target: PatroniMember,
+    members: list[PatroniMember],
+) -> StringCommand:  # fmt: skip
+    scope = QuoteString(cluster.general.name)
+    if what == "restart":
+        host.log(f"restarting PostgreSQL on {target.name}")
+        return _patronictl(platform, "restart --pending --force", scope, QuoteString(target.name))
+    candidate = switchover_candidate(members)
+    host.log(f"switching over from {target.name} to {candidate.name}")
+    return _patronictl(
+        platform, "switchover --force --leader", QuoteString(target.name),
+        "--candidate", QuoteString(candidate.name), scope,
+    )  # fmt: skip
+
+
+def _statuses(cluster: Cluster) -> list[Status] | None:
+    urls = {member.name: cluster.rest_url(member) for member in cluster.postgres_members}
+    found: list[Status] | None = host.get_fact(PatroniStatus, urls=urls)
+    return found
+
+
+def _status(cluster: Cluster) -> list[PatroniMember] | None:
+    found = _statuses(cluster)
+    if found is None:
+        return None
+    return [PatroniMember(**{k: v for k, v in m.items() if k != "loop"}) for m in found]  # type: ignore[arg-type]  # the same keys
+
+
+def _all_healthy(cluster: Cluster) -> bool:
+    members = _status(cluster) or []
+    return leader(members) is not None and all(member.is_healthy for member in members)
+
+
+def _wait_for_two_loops(cluster: Cluster) -> None:
+    """Return when every reachable member has read etcd twice: it knows a change by then."""
+    seen: dict[str, set[int]] = {member.name: set() for member in cluster.postgres_members}
+
+    def ready() -> bool:
+        for status in _statuses(cluster) or []:
+            seen[status["name"]].add(status["loop"])
+        return all(len(loops) > 2 or loops == {0} for loops in seen.values())
+
+    wait_until("the members' next look at etcd", ready, SETTLED_SECONDS, LOOK_HINT)
+
+
+def _patronictl(platform: Platform, *words: object, _stdin: str = "") -> StringCommand:
+    return StringCommand(
+        "cd / && runuser -u postgres -- patronictl -c", QuoteString(platform.patroni_config),
+        *words, _stdin=_stdin,
+    )  # fmt: skip
+
+
+def _cannot_tell(what: str) -> None:
+    """Stop a real run that does not know; a dry one only says so."""
+    if state.is_executing:
+        raise OperationError(f"Patroni on {host.name} does not tell {what}\n    HINT: {LOOK_HINT}")
+    host.noop(f"Patroni does not tell {what} yet")
