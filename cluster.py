@@ -152,7 +152,12 @@ class Cluster:
     def pg_hba(self) -> tuple[str, ...]:
         """Return pg_hba.conf's lines: the superuser by local socket, roles from where they act."""
         own_roles = ["postgres", "replicator", "rewind_user"]
-        lines = ["local all postgres peer", "local all all scram-sha-256"]
+        lines = [
+            "local all postgres peer",
+            "local all all scram-sha-256",
+            # A replica's Patroni asks its own PostgreSQL for the timeline this way.
+            "local replication replicator scram-sha-256",
+        ]
         for network in _cidrs(self.postgres_members):
             lines += [
                 f"host replication replicator {network} scram-sha-256",

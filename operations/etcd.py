@@ -173,7 +173,9 @@ def _wanted(cluster: Cluster, here: Host, platform: Platform) -> list[File | Dir
         Directory(cluster.etcd.data_dir, "etcd", "etcd", "700"),
         File(
             DROP_IN,
-            config_files.render("etcd.service.conf.j2", start_environment=paths.start),
+            config_files.render(
+                "etcd.service.conf.j2", start_environment=paths.start, data=paths.data
+            ),
         ),
         File(paths.environment, config_files.render("etcd.env.j2", cluster=cluster, host=here)),
     ]
@@ -222,9 +224,11 @@ def _join(cluster: Cluster, here: Host, paths: _Paths, listed: list[EtcdMember])
     for member in listed:
         if url == member.peer_url or here.name == member.name:
             yield StringCommand(etcdctl, "member remove", QuoteString(member.id))
+    # etcd refuses a new member until the last one has been connected for five seconds.
     yield StringCommand(
-        etcdctl, "member add", QuoteString(here.name),
+        "tries=0; until", etcdctl, "member add", QuoteString(here.name),
         StringCommand("--peer-urls=", QuoteString(url), _separator=""),
+        "; do tries=$((tries + 1)); [ $tries -lt 15 ] || exit 1; sleep 1; done",
     )  # fmt: skip
     names = {cluster.etcd_peer_url(m): m.name for m in cluster.etcd_members}
     members = {m.peer_url: names.get(m.peer_url, m.name) for m in listed} | {url: here.name}

@@ -42,7 +42,7 @@ def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: boo
             f"{here.name} belongs to a running cluster, but there is no secrets file\n"
             "    HINT: bring the file back from its copy; new passwords would lock the cluster out."
         )
-    if room["managed"] and room["scope"] != cluster.general.name:
+    if room["managed"] and room["scope"] not in ("", cluster.general.name):
         raise DeployError(
             f"{here.name} belongs to the cluster {room['scope']}, not to {cluster.general.name}\n"
             "    HINT: a living cluster keeps its name: set cluster_name back."

@@ -239,6 +239,7 @@ def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
     assert list(cluster.pg_hba()) == [
         "local all postgres peer",
         "local all all scram-sha-256",
+        "local replication replicator scram-sha-256",
         *per_node,
         f"host all postgres,replicator,rewind_user {PROXY} reject",
         f"host all all {PROXY} scram-sha-256",

@@ -72,7 +72,7 @@ def test_component_shows_no_secret_and_the_rest_as_it_stands(tmp_path: Path) -> 
 @pytest.mark.parametrize("line", SECRET_LINES)
 def test_both_sides_of_a_diff_are_masked_alike(line: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
-    file.write_text(line)
+    file.write_text(f"{line}\n")
     found = asked(Component(), paths=[str(file)], units=[], show=True)
     masked = REDACT_PYTHON.sub(r"\1 *MASKED*", line)
     assert found["paths"][str(file)]["lines"] == [masked]
@@ -118,8 +118,26 @@ def test_ssh_keys_are_read_from_where_they_are(tmp_path: Path) -> None:
     ssh = tmp_path / ".ssh"
     ssh.mkdir()
     (ssh / "id_ecdsa.pub").write_text("ecdsa-sha2-nistp384 AAAA postgres@node1\n")
-    (ssh / "authorized_keys").write_text("ssh-rsa BBBB admin\nrestrict ssh-rsa CCCC pgha:node2")
+    (ssh / "authorized_keys").write_text("ssh-rsa BBBB admin\nrestrict ssh-rsa CCCC pgha:node2\n")
     found = asked(SshKeys(), home=str(tmp_path))
     assert found["public_key"] == "ecdsa-sha2-nistp384 AAAA"
     assert found["authorized_keys"] == ["ssh-rsa BBBB admin", "restrict ssh-rsa CCCC pgha:node2"]
     assert found["known_hosts"] == []
+
+
+def test_ssh_keys_survive_a_file_that_ends_without_a_newline(tmp_path: Path) -> None:
+    ssh = tmp_path / ".ssh"
+    ssh.mkdir()
+    (ssh / "authorized_keys").write_text("ssh-rsa BBBB")
+    (ssh / "known_hosts").write_text("10.0.0.9 ssh-rsa DDDD")
+    found = asked(SshKeys(), home=str(tmp_path))
+    assert found["authorized_keys"] == ["ssh-rsa BBBB"]
+    assert found["known_hosts"] == ["10.0.0.9 ssh-rsa DDDD"]
+
+
+def test_component_survives_a_file_that_ends_without_a_newline(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("first", "second")]
+    for file in files:
+        file.write_text("last line")
+    found = asked(Component(), paths=[str(file) for file in files], units=[], show=True)["paths"]
+    assert [found[str(file)]["lines"] for file in files] == [["last line"]] * 2

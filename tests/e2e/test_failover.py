@@ -49,13 +49,22 @@ def test_killed_primary_is_replaced_and_comes_back(cluster: None) -> None:
     assert bed.primary() != old, "a deploy must not move the primary back"
 
 
+def etcd_url(node: str) -> str:
+    return f"http://{bed.HOSTS[node].address}:2379"
+
+
 def test_replaced_disk_on_a_node_is_filled_again(cluster: None) -> None:
     victim = next(node for node in bed.NODES if node != bed.primary())
-    bed.on(victim, "systemctl stop patroni etcd; rm -rf /data/pgdata /var/lib/etcd/pgha")
+    bed.on(victim, "systemctl stop patroni; rm -rf /data/pgdata /var/lib/etcd/pgha")
+    bed.on(victim, "systemctl kill -s KILL etcd")
+    # Left to itself, etcd would now form a cluster of one under its old name.
+    alone = f"etcdctl --endpoints {etcd_url(victim)} --command-timeout=2s member list"
+    for _ in range(5):
+        assert bed.on(victim, f"{alone} 2>/dev/null; sleep 1", check=False) == ""
     run = bed.deploy()
     assert "Change etcd members in turn" in run.changes
     bed.wait_until("the replica streams again", bed.healthy, deadlines.REJOIN)
-    endpoints = ",".join(f"http://{bed.HOSTS[node].address}:2379" for node in bed.NODES)
+    endpoints = ",".join(etcd_url(node) for node in bed.NODES)
     health = bed.on("node1", f"etcdctl --endpoints {endpoints} endpoint health 2>&1")
     assert health.count("is healthy") == 3
     assert bed.on("node1", "etcdctl member list").count("started") == 3
