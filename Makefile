@@ -34,8 +34,8 @@ test-all: test bench  ## the tests, and the measurements (about an hour)
 bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 	$(BIN)/python bench/deploy.py
 
-clean: .venv/ready  ## remove the containers, networks and images made here
-	$(BIN)/python testbed/testbed.py clean
+clean:  ## remove the containers, networks and images made here
+	$(PYTHON) testbed/testbed.py clean
 
 lock: .venv/ready  ## pin what pyproject.toml allows, with hashes
 	$(BIN)/pip install -q pip-tools

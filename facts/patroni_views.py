@@ -32,7 +32,7 @@ class PatroniViews(FactBase[dict[str, View | None] | None]):
         asked = " ".join(shlex.quote(url) for url in urls)
         return StringCommand(
             f"for url in {asked}; do"
-            f' ( answer=$({ASK} "$url/cluster" 2>/dev/null) || answer=null;'
+            f' ( answer=$({ASK} --connect-timeout 2 "$url/cluster" 2>/dev/null) || answer=null;'
             ' printf "%s %s\\n" "$url" "$answer" ) & done; wait'
         )
 

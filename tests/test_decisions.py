@@ -177,6 +177,27 @@ STEPS: dict[str, tuple[list[PatroniMember], Sequence[str], tuple[str, str] | Non
         ALL,
         ("switchover", "node1"),
     ),
+    "a_lowered_parameter_starts_with_the_primary_in_place": (
+        [
+            PatroniMember("node1", "leader", "running", 1, None, True, True, False),
+            PatroniMember("node2", "replica", "streaming", 1, 0, True, True, True),
+        ],
+        ALL,
+        ("restart", "node1"),
+    ),
+    "replicas_with_more_than_a_lowered_parameter_come_before": (
+        [
+            PatroniMember("node1", "leader", "running", 1, None, True, True, False),
+            PatroniMember("node2", "replica", "streaming", 1, 0, True, True, False),
+        ],
+        ALL,
+        ("restart", "node2"),
+    ),
+    "a_lowered_parameter_follows_the_primary": (
+        [primary("node1"), PatroniMember("node2", "replica", "streaming", 1, 0, True, True, True)],
+        ALL,
+        ("restart", "node2"),
+    ),
 }
 
 # situation: (members, the sick one)
@@ -213,6 +234,15 @@ def test_next_restart(
 def test_next_restart_refuses(members: list[PatroniMember], sick: str) -> None:
     with pytest.raises(Refusal, match=rf"{sick} is not healthy.*\n    HINT: bring {sick} back"):
         next_restart(members, ALL)
+
+
+def test_next_restart_refuses_to_lower_a_replica_before_its_primary() -> None:
+    members = [
+        PatroniMember("node1", "leader", "running", 1, None, True, True, False),
+        PatroniMember("node2", "replica", "streaming", 1, 0, True, True, True),
+    ]
+    with pytest.raises(Refusal, match=r"node2 can lower .* only after node1(.|\n)*--limit"):
+        next_restart(members, ["node2"])
 
 
 def _replicas() -> Iterator[PatroniMember]:

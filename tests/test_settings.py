@@ -239,6 +239,7 @@ def test_a_nearly_right_value_is_taken_or_refused(name: str) -> None:
 
 
 @ANY_NAME
+@pytest.mark.filterwarnings("ignore:__int__ returned non-int")  # networks of True
 @settings(max_examples=15)
 @given(value=ANYTHING)
 def test_any_value_is_taken_or_refused(name: str, value: Any) -> None:
