@@ -1,10 +1,32 @@
 """What an etcd cluster says of itself; None means that no quorum answered."""
 
 import json
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
+
+T = TypeVar("T")
+
+
+class _Etcdctl(FactBase[T]):
+    """Asks etcdctl a question; it always succeeds, so that no answer is an answer too."""
+
+    abstract = True
+    question: str
+    form = "-w json "
+
+    @override
+    def requires_command(self, endpoints: str) -> str:
+        return "etcdctl"
+
+    @override
+    def command(self, endpoints: str) -> StringCommand:
+        return StringCommand(
+            f"etcdctl --dial-timeout=2s --command-timeout=5s {self.form}--endpoints",
+            QuoteString(endpoints),
+            self.question,
+        )
 
 
 class Member(TypedDict):
@@ -15,23 +37,13 @@ class Member(TypedDict):
     peer_url: str
 
 
-class EtcdMembers(FactBase[list[Member] | None]):
+class EtcdMembers(_Etcdctl[list[Member] | None]):
     """Return the members as a cluster with a quorum lists them, or None when none answers.
 
     + endpoints: client URLs, separated by commas
     """
 
-    @override
-    def requires_command(self, endpoints: str) -> str:
-        return "etcdctl"
-
-    @override
-    def command(self, endpoints: str) -> StringCommand:
-        return StringCommand(
-            "etcdctl --dial-timeout=2s --command-timeout=5s -w json --endpoints",
-            QuoteString(endpoints),
-            "member list 2>/dev/null || echo null",
-        )
+    question = "member list 2>/dev/null || echo null"
 
     @override
     def process(self, output: list[str]) -> list[Member] | None:
@@ -48,30 +60,20 @@ class EtcdMembers(FactBase[list[Member] | None]):
         ]
 
 
-class EtcdHealth(FactBase[dict[str, bool] | None]):
+class EtcdHealth(_Etcdctl[dict[str, bool] | None]):
     """Return for each endpoint whether it commits a proposal, or None without etcdctl.
 
     + endpoints: client URLs, separated by commas
     """
 
-    @override
-    def requires_command(self, endpoints: str) -> str:
-        return "etcdctl"
-
-    @override
-    def command(self, endpoints: str) -> StringCommand:
-        return StringCommand(
-            "etcdctl --dial-timeout=2s --command-timeout=5s -w json --endpoints",
-            QuoteString(endpoints),
-            "endpoint health 2>/dev/null || true",
-        )
+    question = "endpoint health 2>/dev/null || true"
 
     @override
     def process(self, output: list[str]) -> dict[str, bool]:
         return {item["endpoint"]: item["health"] for item in json.loads(output[-1])}
 
 
-class EtcdStatus(FactBase[list[dict[str, Any]]]):
+class EtcdStatus(_Etcdctl[list[dict[str, Any]]]):
     """Return endpoint, leader, version and database size of each endpoint that answers.
 
     + endpoints: client URLs, separated by commas
@@ -79,17 +81,7 @@ class EtcdStatus(FactBase[list[dict[str, Any]]]):
 
     default = list
 
-    @override
-    def requires_command(self, endpoints: str) -> str:
-        return "etcdctl"
-
-    @override
-    def command(self, endpoints: str) -> StringCommand:
-        return StringCommand(
-            "etcdctl --dial-timeout=2s --command-timeout=5s -w json --endpoints",
-            QuoteString(endpoints),
-            "endpoint status 2>/dev/null || true",
-        )
+    question = "endpoint status 2>/dev/null || true"
 
     @override
     def process(self, output: list[str]) -> list[dict[str, Any]]:
@@ -104,23 +96,14 @@ class EtcdStatus(FactBase[list[dict[str, Any]]]):
         ]
 
 
-class EtcdAlarms(FactBase[list[str] | None]):
+class EtcdAlarms(_Etcdctl[list[str] | None]):
     """Return the alarms that are raised, such as "NOSPACE", or None when no quorum answers.
 
     + endpoints: client URLs, separated by commas
     """
 
-    @override
-    def requires_command(self, endpoints: str) -> str:
-        return "etcdctl"
-
-    @override
-    def command(self, endpoints: str) -> StringCommand:
-        return StringCommand(
-            "etcdctl --dial-timeout=2s --command-timeout=5s --endpoints",
-            QuoteString(endpoints),
-            "alarm list 2>/dev/null && echo end || echo null",
-        )
+    question = "alarm list 2>/dev/null && echo end || echo null"
+    form = ""
 
     @override
     def process(self, output: list[str]) -> list[str] | None:

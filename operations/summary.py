@@ -73,9 +73,9 @@ def lines(cluster: Cluster) -> list[str]:
 
 
 def _row(*cells: object) -> str:
-    return "  " + "".join(
-        f"{cell!s:<{width}}" for cell, width in zip(cells, (14, 17, 10, 12, 4, 8), strict=True)
-    )
+    widths = (14, 17, 10, 12, 4, 8)
+    row = "".join(f"{cell!s:<{width}}" for cell, width in zip(cells, widths, strict=True))
+    return f"  {row}".rstrip()
 
 
 def _bytes(lag: int | None) -> str:
