@@ -4,6 +4,7 @@ Who talks to whom is written down here once; firewall rules, pg_hba, HAProxy's s
 proofs are derived from it. This module knows no pyinfra and does no I/O.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -240,18 +241,26 @@ def describe(hosts: Iterable[HostData]) -> Cluster:
     )
     for member in members:
         _refuse_port_clashes(cluster, member)
+    _refuse_shared_directories(cluster)
     return cluster
 
 
 def _host(host: HostData) -> Host:
     address = str(host.data.get("address") or host.data.get("ssh_hostname") or host.name)
-    try:
-        IPv4Address(address)
-    except AddressValueError:
+    if re.search(r"[\s,=\"']", host.name):
         raise SettingsError(
-            f"the address of {host.name}, {address!r}, is not an IPv4 address",
+            f"the host name {host.name!r} cannot stand in configuration files",
+            "use letters, digits, dots and dashes.",
+        )
+    try:
+        usable = not (IPv4Address(address).is_loopback or IPv4Address(address).is_unspecified)
+    except AddressValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(
+            f"the address of {host.name}, {address!r}, is not an IPv4 address for others",
             f'write ("{host.name}", {{"address": "10.0.0.11"}}) with the right one.',
-        ) from None
+        )
     ssh_port = host.data.get("ssh_port", SSH_PORT)
     if not (isinstance(ssh_port, int) and 1 <= ssh_port <= 65535):
         raise SettingsError(
@@ -321,3 +330,13 @@ def _refuse_port_clashes(cluster: Cluster, host: Host) -> None:
                 "change one of the two in group_data/all.py.",
             )
         taken[port] = purpose
+
+
+def _refuse_shared_directories(cluster: Cluster) -> None:
+    """Refuse a data directory within another's: each belongs to its own user."""
+    etcd, data = f"{cluster.etcd.data_dir}/", f"{cluster.postgresql.data_dir}/"
+    if etcd.startswith(data) or data.startswith(etcd):
+        raise SettingsError(
+            f"etcd_data_dir ({etcd[:-1]}) and postgresql_data_dir ({data[:-1]}) hold each other",
+            "give each a directory of its own.",
+        )

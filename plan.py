@@ -18,10 +18,20 @@ import yaml
 from pyinfra import host, inventory
 from pyinfra.api.exceptions import DeployError
 
-from cluster import Cluster, HostData, describe
+from cluster import GROUPS, Cluster, HostData, describe
 from settings import Secrets, SettingsError, read_secrets
 
-PHASES = ("packages", "system", "firewall", "ssh_trust", "etcd", "patroni", "pgbackrest", "haproxy")
+# The phases in their order, and the groups whose hosts take part in each.
+PHASES = {
+    "packages": GROUPS,
+    "system": GROUPS,
+    "firewall": GROUPS,
+    "ssh_trust": ("postgres", "pgbackrest"),
+    "etcd": ("etcd",),
+    "patroni": ("postgres",),
+    "pgbackrest": ("postgres", "pgbackrest"),
+    "haproxy": ("haproxy",),
+}
 # 32 characters of 62 are 190 bits; without punctuation no shell, URL or YAML can trip over them.
 SECRET_ALPHABET, SECRET_LENGTH = string.ascii_letters + string.digits, 32
 
@@ -50,6 +60,12 @@ def runs(phase: str) -> bool:
             near = difflib.get_close_matches(name, PHASES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"phases are {', '.join(PHASES)}."
             raise DeployError(f"there is no phase {name!r}\n    HINT: {hint}")
+    groups = {group for name in chosen for group in PHASES[name]}
+    if not any(groups & set(member.groups) for member in inventory.get_active_hosts()):
+        raise DeployError(
+            f"no host of this run takes part in {', '.join(chosen)}\n"
+            f"    HINT: limit it to a host of {', '.join(sorted(groups))}, or leave the limit out."
+        )
     return phase in chosen
 
 

@@ -14,7 +14,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
-AbsolutePath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._-]+)+$")]
+# Two levels at least, and no component that starts with a dot: never /data, /etc or /data/../etc.
+AbsolutePath = Annotated[
+    str,
+    Field(
+        pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}$",
+        description="an absolute path of two levels or more, such as /data/pgdata",
+    ),
+]
 Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 
 
@@ -144,11 +151,15 @@ class Postgresql(Component):
     @field_validator("parameters")
     @classmethod
     def leaves_our_parameters_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if taken := sorted(OWNED_PARAMETERS & value.keys()):
+        if taken := sorted(OWNED_PARAMETERS & {name.lower() for name in value}):
             raise ValueError(
                 f"postgresql_parameters must not set {taken[0]}: it follows from the rest"
             )
         return value
+
+
+RESERVED_ROLES = frozenset({"postgres", "replicator", "rewind_user", "public", "none"})
+RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
 
 
 class App(Component):
@@ -159,6 +170,14 @@ class App(Component):
 
     role: Identifier
     database: Identifier
+
+    @model_validator(mode="after")
+    def is_nobody_elses(self) -> Self:
+        if self.role in RESERVED_ROLES or self.role.startswith("pg_"):
+            raise ValueError(f"app_role cannot be {self.role}: that role has another purpose")
+        if self.database in RESERVED_DATABASES:
+            raise ValueError(f"app_database cannot be {self.database}: PostgreSQL needs it itself")
+        return self
 
 
 class Haproxy(Component):

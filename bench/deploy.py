@@ -60,11 +60,11 @@ def main() -> None:
             text.append(nodelay_table(options.rounds))
         if "growth" in options.only:
             text.append(growth_table())
-    finally:
+    finally:  # what was measured before a failure is kept
+        page = "\n".join(text)
+        (ROOT / "docs" / "benchmarks.md").write_text(page)
+        print(page)
         testbed("down", 3)
-    page = "\n".join(text)
-    (ROOT / "docs" / "benchmarks.md").write_text(page)
-    print(page)
 
 
 # --- what is measured -------------------------------------------------------------------------

@@ -13,13 +13,15 @@ from operations.config_files import File
 
 UNIT = "firewalld.service"
 POLICY = "/etc/firewalld/policies/pgha.xml"
-# A policy that firewalld cannot load is taken back, so that the next run tries again. The
-# connection that deploys lives on either way: reloading keeps established connections.
+# A policy that firewalld cannot load gives way to the one before, so that the next run tries again
+# and a reboot finds the ports open. Reloading keeps established connections, ours among them.
+KEPT = f"{POLICY}.pgha-kept"
 LOAD = (
     f"if systemctl is-active -q {UNIT};"
-    " then firewall-cmd -q --check-config && firewall-cmd -q --reload;"
+    f" then firewall-cmd -q --check-config && firewall-cmd -q --reload"
+    f" && systemctl -q enable {UNIT};"
     f" else firewall-offline-cmd -q --check-config && systemctl enable --now {UNIT}; fi"
-    f" || {{ rm -f {POLICY}; exit 1; }}"
+    f" && rm -f {KEPT} || {{ mv -f {KEPT} {POLICY} 2>/dev/null || rm -f {POLICY}; exit 1; }}"
 )
 
 
@@ -53,6 +55,8 @@ def policy(cluster: Cluster, here: Host, ssh_port: int) -> Commands:
     found = config_files.read(wanted, [UNIT])
     different = config_files.differing(wanted, found)
     if different:
+        if POLICY in found["paths"]:
+            yield StringCommand(f"cp -p {POLICY} {KEPT}")
         yield from config_files.written(different, LOAD)
     elif not config_files.unit_is_ready(found, UNIT):
         yield StringCommand(f"systemctl enable --now {UNIT}")

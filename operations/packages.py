@@ -2,6 +2,7 @@
 
 from pyinfra import host, inventory
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+from pyinfra.api.exceptions import ConnectError
 
 from cluster import Cluster, Host
 from facts.packages import InstalledPackages
@@ -81,13 +82,16 @@ def same_pgbackrest(cluster: Cluster, here: Host, platform: Platform) -> Command
     question = {"family": platform.family, "names": ["pgbackrest"]}
     mine = host.get_fact(InstalledPackages, **question).get("pgbackrest")
     repository = inventory.get_host(cluster.repository.name)
-    theirs = repository.get_fact(InstalledPackages, **question, _sudo=True).get("pgbackrest")
+    try:
+        theirs = repository.get_fact(InstalledPackages, **question, _sudo=True).get("pgbackrest")
+    except ConnectError:  # away: its next deploy compares
+        theirs = None
     if mine and theirs and mine != theirs:
         raise OperationError(
             f"pgBackRest is {mine} on {here.name} and {theirs} on {cluster.repository.name}\n"
             "    HINT: install the same version on both, then run this again."
         )
-    host.noop(f"pgBackRest is {mine} on both sides")
+    host.noop(f"pgBackRest is {mine} here and {theirs or 'unknown'} on the repository host")
     yield from ()
 
 
@@ -135,6 +139,12 @@ def _before_dnf(cluster: Cluster, platform: Platform) -> Commands:
     yield StringCommand(
         "dnf -y -q --setopt=localpkg_gpgcheck=1 install dnf-plugins-core", *repositories
     )
-    yield StringCommand(f"dnf config-manager --set-enabled {builder}")
+    yield StringCommand(
+        '. /etc/os-release; case "$ID" in'
+        f" rhel) subscription-manager repos --enable codeready-builder-for-rhel-{release}-"
+        "$(uname -m)-rpms;;"
+        f" ol) dnf config-manager --set-enabled ol{release}_codeready_builder;;"
+        f" *) dnf config-manager --set-enabled {builder};; esac"
+    )
     if cluster.packages.source == "pgdg":
         yield StringCommand(f"dnf config-manager --set-enabled pgdg-rhel{release}-extras")

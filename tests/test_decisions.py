@@ -41,6 +41,7 @@ STARTS = {
     "disk_replaced": (BARE, [MEMBER, MEMBER], LISTED, "join"),
     "data_directory_wiped": (WIPED_AFTER, [MEMBER, MEMBER], LISTED, "join"),
     "new_host": (BARE, [MEMBER, MEMBER], LISTED[1:], "join"),
+    "a_cluster_of_nobody_is_still_an_answer": (BARE, [MEMBER, MEMBER], [], "join"),
     "data_kept_though_the_others_are_wiped": (MEMBER, [BARE, BARE], None, "keep"),
 }
 

@@ -210,6 +210,11 @@ def test_refuses_a_phase_that_there_is_not(phases: str, says: str, secrets_file:
     assert says in refused(run)
 
 
+def test_refuses_phases_that_no_host_of_the_limit_takes_part_in(secrets_file: Path) -> None:
+    run = deploy("-y", "--limit", "haproxy", "--data", "phases=etcd", secrets=secrets_file)
+    assert "no host of this run takes part in etcd" in refused(run)
+
+
 # --- refused before any host is touched -------------------------------------------------------
 
 BAD_DATA = {

@@ -37,6 +37,37 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "patroni_maximum_lag_on_failover",
         "bytes",
     ),
+    "app_role_is_the_superuser": (
+        {"app_role": "postgres"},
+        "app_role cannot be postgres",
+        "change one of them",
+    ),
+    "app_role_is_patronis": ({"app_role": "replicator"}, "app_role cannot be replicator", "change"),
+    "app_database_is_a_template": (
+        {"app_database": "template1"},
+        "app_database cannot be template1",
+        "change",
+    ),
+    "owned_parameter_in_other_letters": (
+        {"postgresql_parameters": {"Archive_Mode": "off"}},
+        "postgresql_parameters must not set archive_mode",
+        "remove it",
+    ),
+    "data_directory_climbs": (
+        {"postgresql_data_dir": "/data/../etc"},
+        "postgresql_data_dir",
+        "two levels",
+    ),
+    "data_directory_of_the_system": (
+        {"postgresql_data_dir": "/etc"},
+        "postgresql_data_dir",
+        "two levels",
+    ),
+    "data_directory_within_anothers": (
+        {"etcd_data_dir": "/data/pgdata/etcd"},
+        "hold each other",
+        "a directory of its own",
+    ),
     "namespace_without_slashes": (
         {"patroni_namespace": "service"},
         "patroni_namespace",
@@ -297,4 +328,4 @@ def test_no_refusal_and_no_repr_shows_a_secret() -> None:
     with pytest.raises(SettingsError) as caught:
         read_secrets(values)
     shown = f"{caught.value!r} {caught.value} {read_secrets(GOOD_SECRETS)!r}"
-    assert not [value for value in values.values() if value in shown]
+    assert not [value for value in {*values.values(), *GOOD_SECRETS.values()} if value in shown]
