@@ -135,10 +135,14 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "port_too_high": ({"etcd_peer_port": 65536}, "etcd_peer_port", "group_data/all.py"),
     "port_as_text": ({"postgresql_port": "5432"}, "postgresql_port", "group_data/all.py"),
     "port_as_truth": ({"patroni_rest_port": True}, "patroni_rest_port", "group_data/all.py"),
-    "path_not_absolute": ({"postgresql_data_dir": "data"}, "postgresql_data_dir", "all.py"),
-    "path_with_shell_in_it": ({"etcd_data_dir": "/x; rm -rf /"}, "etcd_data_dir", "all.py"),
-    "path_with_last_slash": ({"pgbackrest_repository_path": "/a/"}, "repository_path", "all.py"),
-    "path_is_the_root": ({"postgresql_data_dir": "/"}, "postgresql_data_dir", "all.py"),
+    "path_not_absolute": ({"postgresql_data_dir": "data"}, "postgresql_data_dir", "two levels"),
+    "path_with_shell_in_it": ({"etcd_data_dir": "/x; rm -rf /"}, "etcd_data_dir", "two levels"),
+    "path_with_last_slash": (
+        {"pgbackrest_repository_path": "/a/"},
+        "repository_path",
+        "two levels",
+    ),
+    "path_is_the_root": ({"postgresql_data_dir": "/"}, "postgresql_data_dir", "two levels"),
     "election_before_five_heartbeats": (
         {"etcd_heartbeat_ms": 100, "etcd_election_ms": 499},
         "etcd_election_ms (499) is less than five times etcd_heartbeat_ms (100)",
