@@ -26,8 +26,9 @@ unit: .venv/ready  ## the tests that need no hosts
 e2e: export PGHA_TESTBED = pgha-test
 e2e: .venv/ready  ## the tests on real services in containers
 	$(BIN)/python testbed/testbed.py up --outsider
-	$(BIN)/pytest -v --tb=short -m e2e tests/e2e
-	$(BIN)/python testbed/testbed.py down
+	@$(BIN)/pytest -v --tb=short -m e2e tests/e2e || { status=$$?; \
+	    echo "the containers $$PGHA_TESTBED-* are left for a look"; exit $$status; }
+	@$(BIN)/python testbed/testbed.py down >/dev/null
 
 test-all: test bench  ## the tests, and the measurements (about an hour)
 
@@ -37,16 +38,21 @@ bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 clean:  ## remove the containers, networks and images made here
 	$(PYTHON) testbed/testbed.py clean
 
+# For every Python and platform; both locks name the same versions.
+LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 \
+    --generate-hashes --no-header --no-annotate
+
 lock: .venv/ready  ## pin what pyproject.toml allows, with hashes
-	$(BIN)/pip install -q pip-tools
-	$(BIN)/pip-compile -q --generate-hashes --no-header --no-annotate --no-emit-options \
-	    --no-emit-index-url --allow-unsafe -o requirements.lock pyproject.toml
-	$(BIN)/pip-compile -q --generate-hashes --no-header --no-annotate --no-emit-options \
-	    --no-emit-index-url --allow-unsafe --group dev -o requirements-dev.lock pyproject.toml
+	$(BIN)/pip install -q uv
+	$(LOCK) --upgrade --group dev -o requirements-dev.lock pyproject.toml
+	$(LOCK) --upgrade --constraint requirements-dev.lock -o requirements.lock pyproject.toml
 
 # Debian keeps what `venv` needs in a package of its own.
 .venv/ready: requirements-dev.lock
 	@echo "making .venv and filling it from requirements-dev.lock"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "$(PYTHON) is missing, or older than 3.11"; \
+	         echo "    HINT: name a newer one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	    || { [ "$$(id -u)" = 0 ] && apt-get -q update && apt-get -q -y install python3-venv; } \
 	    || { echo "Python cannot make a virtual environment"; \

@@ -18,18 +18,28 @@ from testbed.hosts import STATE, hosts, secrets_file, selected
 
 ROOT = Path(__file__).resolve().parent.parent
 INVENTORY = "inventories/docker.py"
+DEFAULT_TESTBED = "pgha"
 OPERATION = "--> Starting operation: "
 NEWS_SECONDS = 10.0
+STOP_SECONDS = 3.0
 
 
 class StepError(Exception):
-    """A step that failed: what it was, and where its output is."""
+    """A step that failed: where its output is, and its exit status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the steps in order; return the exit status of the first that fails, or 0."""
     started = time.monotonic()
-    testbed, nodes = selected()
+    try:
+        testbed, nodes = selected()
+    except ValueError as error:
+        print(f"error: {error}\n    HINT: unset it to get the default.", file=sys.stderr)
+        return 1
     steps: list[tuple[str, list[str]]] = [
         ("Start the containers", ["testbed/testbed.py", "up", *arguments]),
         ("Deploy", ["-m", "pyinfra", INVENTORY, "deploy.py", "-y"]),
@@ -44,11 +54,11 @@ def main(arguments: Sequence[str]) -> int:
             shown = run(title, command, STATE / testbed)
         except StepError as error:
             print(f"\n{title} failed\n    HINT: {error}", file=sys.stderr)
-            return 1
+            return error.status
         took.append(f"{title.lower()} {time.monotonic() - begun:.0f} s")
     print(shown)
     print(f"Took {time.monotonic() - started:.0f} s: {', '.join(took)}\n")
-    print(next_steps(testbed, nodes))
+    print(next_steps(testbed, nodes, primary_in(shown)))
     return 0
 
 
@@ -65,17 +75,30 @@ def run(title: str, command: list[str], logs: Path) -> str:
         )  # fmt: skip
         reader = threading.Thread(target=_read, args=(process.stderr, file, news), daemon=True)
         reader.start()
-        for line in process.stdout or []:
-            file.write(line)
-            printed.append(line)
-            if title in ("Start the containers", "Prove"):
-                print(line, end="", flush=True)
-        reader.join()
-        status = process.wait()
+        try:
+            for line in process.stdout or []:
+                file.write(line)
+                printed.append(line)
+                if title in ("Start the containers", "Prove"):
+                    print(line, end="", flush=True)
+            reader.join()
+            status = process.wait()
+        except KeyboardInterrupt:
+            _end(process)
+            raise
     if status:
         print("".join(log.read_text().splitlines(keepends=True)[-25:]))
-        raise StepError(f"its whole output is in {log.relative_to(ROOT)}")
+        raise StepError(f"its whole output is in {log.relative_to(ROOT)}", status)
     return "".join(printed)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Return once the process is gone: Ctrl-C reached it too, but pyinfra may wait on for ever."""
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.wait()
 
 
 def _read(lines: IO[str], file: IO[str], news: list[str]) -> None:
@@ -113,23 +136,31 @@ def heartbeat() -> Iterator[list[str]]:
         thread.join()
 
 
-def next_steps(testbed: str, nodes: int) -> str:
+def next_steps(testbed: str, nodes: int, primary: str) -> str:
     """Return what a newcomer may try, as commands that work as they stand."""
     table = {host.name: host for host in hosts(testbed, nodes)}
+    proxy, leader = table["haproxy"], table[primary]
+    witness = next((h for h in table.values() if "postgres" in h.groups and h != leader), leader)
+    chosen = f"PGHA_TESTBED={testbed} " if testbed != DEFAULT_TESTBED else ""
     secrets = secrets_file(testbed).relative_to(ROOT)
-    proxy, node = table["haproxy"], table["node1"]
-    psql = f"psql -h {proxy.address} -p 5000 -U app app"
     return f"""Try next
-  the topology, as Patroni sees it
-    docker exec -u postgres {node.container} patronictl -c /etc/patroni/config.yml list
-  a query through HAProxy, from inside its host (the password: grep ^app {secrets})
-    docker exec -it {proxy.container} {psql}
-  a failover: kill a host, look who leads, bring it back
-    docker kill {node.container}; sleep 40; make demo
+  a query through HAProxy, from inside its host
+    PGPASSWORD=$(sed -n 's/^app: //p' {secrets}) docker exec -it -e PGPASSWORD \\
+      {proxy.container} psql -h {proxy.address} -p 5000 -U app app
+  a failover: kill the primary, look who leads, bring it back
+    docker kill {leader.container}; sleep 40
+    docker exec -u postgres {witness.container} patronictl -c /etc/patroni/config.yml list
+    {chosen}make demo
   the same deploy again, which changes nothing
-    .venv/bin/pyinfra {INVENTORY} deploy.py -y
+    {chosen}.venv/bin/pyinfra {INVENTORY} deploy.py -y
   an end
     make clean"""
+
+
+def primary_in(screen: str) -> str:
+    """Return the member that the screen shows as the primary, or the first where none leads."""
+    rows = (line.split() for line in screen.splitlines())
+    return next((row[0] for row in rows if row[2:3] == ["primary"]), "node1")
 
 
 if __name__ == "__main__":
