@@ -16,6 +16,7 @@ from facts.component import Component, ComponentState
 from facts.etcd import EtcdHealth, EtcdMembers
 from operations import Commands, config_files
 from operations.config_files import Directory, File
+from operations.peers import ask
 from operations.waiting import wait_until
 from platforms import Platform
 
@@ -208,8 +209,8 @@ def _way(cluster: Cluster, here: Host, paths: _Paths, found: ComponentState) -> 
 
 
 def _peer_local(member: Host, paths: _Paths) -> EtcdLocal:
-    found = inventory.get_host(member.name).get_fact(
-        Component, paths=[paths.environment, paths.start, paths.data], units=[], _sudo=True
+    found = ask(
+        member.name, Component, paths=[paths.environment, paths.start, paths.data], units=[]
     )
     if found is None:
         raise OperationError(

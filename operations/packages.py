@@ -1,6 +1,6 @@
 """Packages and where they come from; nothing starts by itself, and versions fit together."""
 
-from pyinfra import host, inventory
+from pyinfra import host
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import ConnectError
 
@@ -8,6 +8,7 @@ from cluster import Cluster, Host
 from facts.packages import InstalledPackages
 from operations import Commands, config_files
 from operations.config_files import File
+from operations.peers import ask
 from platforms import Platform
 
 # Debian makes and starts a cluster of its own as soon as the server package arrives.
@@ -81,9 +82,8 @@ def same_pgbackrest(cluster: Cluster, here: Host, platform: Platform) -> Command
     """
     question = {"family": platform.family, "names": ["pgbackrest"]}
     mine = host.get_fact(InstalledPackages, **question).get("pgbackrest")
-    repository = inventory.get_host(cluster.repository.name)
     try:
-        theirs = repository.get_fact(InstalledPackages, **question, _sudo=True).get("pgbackrest")
+        theirs = ask(cluster.repository.name, InstalledPackages, **question).get("pgbackrest")
     except ConnectError:  # away: its next deploy compares
         theirs = None
     if mine and theirs and mine != theirs:

@@ -5,7 +5,7 @@ over the connection that deploys, which is trusted already, and pinned: nothing 
 network, nothing accepted unseen. Lines end in a mark that tells ours from anybody else's.
 """
 
-from pyinfra import host, inventory, logger, state
+from pyinfra import host, logger, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import ConnectError
 
@@ -13,6 +13,7 @@ from cluster import Cluster, Host
 from facts.ssh import Keys, SshKeys
 from operations import Commands, config_files
 from operations.config_files import ABOVE, Directory, File
+from operations.peers import ask
 from platforms import Platform
 
 MARK = "pgha:"
@@ -126,9 +127,7 @@ def _keys_of(peer: Host, platform: Platform) -> Keys | None:
     if peer.name in _read:
         return _read[peer.name]
     try:
-        keys: Keys | None = inventory.get_host(peer.name).get_fact(
-            SshKeys, home=platform.postgres_home, _sudo=True
-        )
+        keys = ask(peer.name, SshKeys, home=platform.postgres_home)
     except ConnectError:
         logger.warning(
             "%s%s cannot be reached: its keys stay as they are", host.print_prefix, peer.name
