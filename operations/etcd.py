@@ -17,7 +17,7 @@ from facts.etcd import EtcdHealth, EtcdMembers
 from operations import Commands, config_files
 from operations.config_files import Directory, File
 from operations.peers import ask
-from operations.waiting import wait_until
+from operations.waiting import repeated, wait_until
 from platforms import Platform
 
 UNIT = "etcd.service"
@@ -226,11 +226,9 @@ def _join(cluster: Cluster, here: Host, paths: _Paths, listed: list[EtcdMember])
         if url == member.peer_url or here.name == member.name:
             yield StringCommand(etcdctl, "member remove", QuoteString(member.id))
     # etcd refuses a new member until the last one has been connected for five seconds.
-    yield StringCommand(
-        "tries=0; until", etcdctl, "member add", QuoteString(here.name),
-        StringCommand("--peer-urls=", QuoteString(url), _separator=""),
-        "; do tries=$((tries + 1)); [ $tries -lt 15 ] || exit 1; sleep 1; done",
-    )  # fmt: skip
+    peer_urls = StringCommand("--peer-urls=", QuoteString(url), _separator="")
+    add = StringCommand(etcdctl, "member add", QuoteString(here.name), peer_urls)
+    yield repeated(add, tries=15)
     names = {cluster.etcd_peer_url(m): m.name for m in cluster.etcd_members}
     members = {m.peer_url: names.get(m.peer_url, m.name) for m in listed} | {url: here.name}
     pairs = [f"{name}={peer_url}" for peer_url, name in members.items()]

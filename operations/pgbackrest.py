@@ -7,6 +7,7 @@ from cluster import SOCKET_DIR, Cluster, Host
 from facts.pgbackrest import PgbackrestInfo
 from operations import Commands, config_files
 from operations.config_files import Directory, File
+from operations.waiting import repeated
 from platforms import Platform
 
 UNITS = "/etc/systemd/system"
@@ -121,7 +122,8 @@ def stanza(cluster: Cluster) -> Commands:
         host.noop("the stanza has a full backup")
         return
     if not found["stanza"]:
-        yield _pgbackrest(cluster, "stanza-create")
+        # The primary's archive-push, failing until there is a stanza, holds the lock now and then.
+        yield repeated(_pgbackrest(cluster, "stanza-create"), tries=60)
     yield _pgbackrest(cluster, "check")
     host.log("taking the first full backup")
     yield _pgbackrest(cluster, "--type=full backup")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from pyinfra import host
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import OperationError
 
 PAUSE_SECONDS = 1.0
@@ -35,3 +36,11 @@ def wait_until(
             told = now
             host.log(f"still waiting: {what} ({now - started:.0f} s)")
         time.sleep(PAUSE_SECONDS)
+
+
+def repeated(command: StringCommand, tries: int) -> StringCommand:
+    """Return `command` tried once a second until it succeeds, `tries` times at most."""
+    return StringCommand(
+        "tries=0; until", command,
+        f"; do tries=$((tries + 1)); [ $tries -lt {tries} ] || exit 1; sleep 1; done",
+    )  # fmt: skip
