@@ -5,21 +5,20 @@ which the command line prints without a traceback, before any host is touched.
 """
 
 import difflib
-import os
-import secrets as random_source
-import string
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from pyinfra import host, inventory
-from pyinfra.api.exceptions import DeployError
+from pyinfra.api.exceptions import DeployError, OperationError
 
-from cluster import GROUPS, Cluster, HostData, describe
-from settings import Secrets, SettingsError, read_secrets
+import credentials
+from cluster import GROUPS, Cluster
+from credentials import Secrets
+from description import HostData, describe
+from settings import SettingsError
 
 # The phases in their order, and the groups whose hosts take part in each.
 PHASES = {
@@ -32,8 +31,6 @@ PHASES = {
     "pgbackrest": ("postgres", "pgbackrest"),
     "haproxy": ("haproxy",),
 }
-# 32 characters of 62 are 190 bits; without punctuation no shell, URL or YAML can trip over them.
-SECRET_ALPHABET, SECRET_LENGTH = string.ascii_letters + string.digits, 32
 
 
 @cache
@@ -110,42 +107,15 @@ def secrets_path() -> Path:
 @cache
 def secrets() -> Secrets:
     """Return the cluster's secrets: from the secrets file, or newly made for `keep_secrets`."""
-    path = secrets_path()
     try:
-        return read_secrets(_made_up() if secrets_are_new() else _read(path))
+        return credentials.made_up() if secrets_are_new() else credentials.read(secrets_path())
     except SettingsError as error:
-        raise DeployError(f"{path}: {error}") from None
+        raise DeployError(str(error)) from None
 
 
 def keep_secrets() -> None:
     """Write newly made secrets to their file, mode 0600, never over one that exists."""
-    path = secrets_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "# The cluster's passwords: keep a copy in a safe place, never in git.\n"
-    text += yaml.safe_dump(vars(secrets()))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
     try:
-        os.link(temporary, path)  # fails where a file came up meanwhile; rename would replace it
-    finally:
-        temporary.unlink()
-
-
-def _made_up() -> dict[str, str]:
-    return {
-        name: "".join(random_source.choice(SECRET_ALPHABET) for _ in range(SECRET_LENGTH))
-        for name in Secrets.__dataclass_fields__
-    }
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_mode & 0o077:
-        raise DeployError(f"{path} can be read by others\n    HINT: chmod 600 {path}")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError:  # its message would quote the line, secret and all
-        values = None
-    if not isinstance(values, dict):
-        raise DeployError(f"{path} is not a YAML mapping\n    HINT: write lines such as `app: …`.")
-    return values
+        credentials.keep(secrets(), secrets_path())
+    except SettingsError as error:
+        raise OperationError(str(error)) from None

@@ -1,17 +1,13 @@
 """What each setting may be: one model per component, filled from pyinfra's flat, prefixed names.
 
 The values stand in group_data/all.py; this page holds their types, bounds and meaning, and the
-rules between them. It knows no pyinfra and does no I/O.
+rules between them; description.py reads them. It knows no pyinfra and does no I/O.
 """
 
-import difflib
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 # Two levels at least, and no component that starts with a dot: never /data, /etc or /data/../etc.
@@ -228,76 +224,3 @@ COMPONENTS: tuple[type[Component], ...] = (
 # Names without a component: where the secrets are, which phases run, where a host is.
 OTHER_NAMES = frozenset({"secrets_file", "phases", "address"})
 KNOWN_NAMES = OTHER_NAMES | {c.prefix + field for c in COMPONENTS for field in c.model_fields}
-
-
-C = TypeVar("C", bound=Component)
-
-
-def refuse_unknown_names(names: set[str]) -> None:
-    """Refuse a name that looks like a setting and is none; raises SettingsError."""
-    prefixes = tuple(c.prefix for c in COMPONENTS)
-    for name in sorted(names - KNOWN_NAMES):
-        near = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=0.8)
-        if near or name.startswith(prefixes):
-            hint = f"did you mean {near[0]}?" if near else "group_data/all.py lists every setting."
-            raise SettingsError(f"unknown setting {name}", hint)
-
-
-def read(model: type[C], values: Mapping[str, Any]) -> C:
-    """Return one component's settings from flat names; raises SettingsError for the first fault."""
-    fields = {field: model.prefix + field for field in model.model_fields}
-    if missing := [name for name in fields.values() if name not in values]:
-        raise SettingsError(
-            f"setting {missing[0]} is missing", "group_data/all.py has its default."
-        )
-    try:
-        return model(**{field: values[name] for field, name in fields.items()})
-    except ValidationError as error:
-        raise _one_line(model, error) from None
-
-
-def _one_line(model: type[Component], error: ValidationError) -> SettingsError:
-    fault = error.errors()[0]
-    if not fault["loc"]:  # a rule between settings names them itself
-        return SettingsError(fault["msg"].removeprefix("Value error, "), "change one of them.")
-    field = str(fault["loc"][0])
-    if fault["type"] == "value_error":
-        return SettingsError(fault["msg"].removeprefix("Value error, "), "remove it there.")
-    meaning = model.model_fields[field].description
-    return SettingsError(
-        f"{model.prefix}{field} cannot be {fault['input']!r}: {fault['msg']}",
-        f"it takes {meaning}." if meaning else "see its line in group_data/all.py.",
-    )
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """The cluster's passwords; shown by no repr, so that no traceback or log can spill one."""
-
-    superuser: str
-    replication: str
-    rewind: str
-    rest_api: str
-    app: str
-
-    def __repr__(self) -> str:
-        return "Secrets(*MASKED*)"
-
-
-PLACEHOLDER = re.compile(
-    r"change.?me|placeholder|example|^\W*$|^(password|secret|postgres)$|[{}<>]", re.I
-)
-
-
-def read_secrets(values: Mapping[str, Any]) -> Secrets:
-    """Return the secrets; raises SettingsError (never with a value) where one is unusable."""
-    for name in Secrets.__dataclass_fields__:
-        value = values.get(name)
-        if not isinstance(value, str) or "\n" in value or PLACEHOLDER.search(value):
-            raise SettingsError(
-                f"the secret {name} is missing or left at a placeholder",
-                "put a strong value there, or remove the file to have new ones made.",
-            )
-    if unknown := sorted(values.keys() - Secrets.__dataclass_fields__.keys()):
-        raise SettingsError(f"unknown secret {unknown[0]}", "remove it from the secrets file.")
-    return Secrets(**{name: values[name] for name in Secrets.__dataclass_fields__})

@@ -6,11 +6,11 @@ from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 from cluster import Cluster
+from credentials import Secrets
 from facts.application import ApplicationRole
 from operations import Commands
 from platforms import Platform
 from scram import verifier
-from settings import Secrets
 
 
 @operation()

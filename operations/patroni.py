@@ -9,13 +9,13 @@ from pyinfra.api import StringCommand, operation
 
 import plan
 from cluster import SOCKET_DIR, Cluster, Host
+from credentials import Secrets
 from decisions import APPLIED, PatroniMember
 from facts.patroni import PatroniCluster
 from operations import Commands, application, config_files, patroni_changes
 from operations.config_files import Directory, File
 from operations.waiting import wait_until
 from platforms import Platform
-from settings import Secrets
 
 UNIT = "patroni.service"
 # Whoever copies the database or replays WAL is at work, however long that takes.

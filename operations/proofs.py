@@ -9,11 +9,11 @@ from pyinfra.api import operation
 
 import plan
 from cluster import Cluster, Host
+from credentials import Secrets
 from facts.etcd import EtcdAlarms, EtcdHealth, EtcdMembers, EtcdStatus
 from facts.network import OpenPorts
 from operations import Commands, judgement, judgement_access, proofs_access, report
 from platforms import Platform
-from settings import Secrets
 
 
 def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:

@@ -8,6 +8,7 @@ from pyinfra import host, inventory, state
 from pyinfra.api import operation
 
 from cluster import Cluster, Host
+from credentials import Secrets
 from decisions import PatroniMember
 from facts.archive import ArchivedSegment, BackupCheck, SwitchedWal
 from facts.component import Component
@@ -17,7 +18,6 @@ from facts.routing import RoutedSessions, Session
 from operations import Commands, judgement, judgement_access, report
 from operations.judgement import Proof
 from platforms import Platform
-from settings import Secrets
 
 # Archiving takes a second; an asynchronous archiver that is behind gets a minute.
 ARCHIVE_SECONDS = 60.0

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster import GROUPS, Cluster, HostData, describe
-from settings import Secrets
+from cluster import GROUPS, Cluster
+from credentials import Secrets
+from description import HostData, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULTS: dict[str, Any] = {

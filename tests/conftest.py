@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 from cluster import Cluster
 from tests.clusters import described
 
+pytest.register_assert_rewrite("tests.refusals")  # so that a failed assert there shows its values
+
 # Examples come from the code alone: a run on another machine, or a loaded one, tests the same.
 settings.register_profile(
     "here",

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster import describe
-from settings import KNOWN_NAMES, Secrets, SettingsError, read_secrets
+from description import describe
+from settings import KNOWN_NAMES, SettingsError
 from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
+from tests.refusals import in_form, refusal
 
 # situation: (settings, what the problem names, what the HINT names)
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -194,22 +195,6 @@ TAKEN_SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def refusal(**changes: Any) -> SettingsError:
-    """Return how `described` refuses these changes, in its promised form."""
-    with pytest.raises(SettingsError) as caught:
-        described(**changes)
-    return in_form(caught.value)
-
-
-def in_form(error: SettingsError) -> SettingsError:
-    """Return the error; fails unless it is one line and a HINT, and the HINT a sentence."""
-    assert str(error) == f"{error.problem}\n    HINT: {error.hint}"
-    assert "\n" not in error.problem
-    assert "\n" not in error.hint
-    assert error.hint[-1] in ".?"
-    return error
-
-
 @pytest.mark.parametrize(("bad", "culprit", "way"), BAD_SETTINGS.values(), ids=BAD_SETTINGS)
 def test_refuses(bad: dict[str, Any], culprit: str, way: str) -> None:
     error = refusal(**bad)
@@ -279,57 +264,3 @@ def test_a_nearly_right_value_is_taken_or_refused(name: str) -> None:
 @given(value=ANYTHING)
 def test_any_value_is_taken_or_refused(name: str, value: Any) -> None:
     taken_or_refused(name, value)
-
-
-# --- secrets ----------------------------------------------------------------------------------
-
-GOOD_SECRETS = {name: f"f4Ke{name}Zz" for name in Secrets.__dataclass_fields__}
-
-BAD_SECRETS: dict[str, Any] = {
-    "changeme": "changeme",
-    "change_me_within_more": "please-CHANGE_ME-now",
-    "placeholder": "a placeholder",
-    "example": "example123",
-    "password": "password",
-    "the_users_own_name": "Postgres",
-    "angle_brackets": "<your password>",
-    "braces": "{{ vault }}",
-    "only_stars": "********",
-    "empty": "",
-    "second_line": "first\nsecond",
-    "not_text": 12345678,
-    "nothing": None,
-}
-
-
-@pytest.mark.parametrize("name", Secrets.__dataclass_fields__)
-@pytest.mark.parametrize("bad", BAD_SECRETS.values(), ids=BAD_SECRETS)
-def test_refuses_a_secret_at(bad: Any, name: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        read_secrets(GOOD_SECRETS | {name: bad})
-    error = in_form(caught.value)
-    assert f"the secret {name} " in error.problem
-    assert "strong value" in error.hint
-
-
-@pytest.mark.parametrize("name", Secrets.__dataclass_fields__)
-def test_refuses_a_secret_that_is_missing(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"the secret {name} is missing"):
-        read_secrets({k: v for k, v in GOOD_SECRETS.items() if k != name})
-
-
-def test_refuses_an_unknown_secret() -> None:
-    with pytest.raises(SettingsError, match="unknown secret spare"):
-        read_secrets(GOOD_SECRETS | {"spare": "f4KeZz"})
-
-
-def test_takes_good_secrets() -> None:
-    assert vars(read_secrets(GOOD_SECRETS)) == GOOD_SECRETS
-
-
-def test_no_refusal_and_no_repr_shows_a_secret() -> None:
-    values = GOOD_SECRETS | {"app": "<kept-to-myself>"}
-    with pytest.raises(SettingsError) as caught:
-        read_secrets(values)
-    shown = f"{caught.value!r} {caught.value} {read_secrets(GOOD_SECRETS)!r}"
-    assert not [value for value in {*values.values(), *GOOD_SECRETS.values()} if value in shown]

@@ -1,0 +1,209 @@
+"""From an inventory to a Cluster: what hosts and settings say, refused where it cannot be meant.
+
+The rules that hold between hosts stand here, those between settings in settings.py. It knows no
+pyinfra and does no I/O.
+"""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from cluster import GROUPS, SSH_PORT, Cluster, Host
+from settings import (
+    COMPONENTS,
+    KNOWN_NAMES,
+    App,
+    Component,
+    Etcd,
+    General,
+    Haproxy,
+    Packages,
+    Patroni,
+    Pgbackrest,
+    Postgresql,
+    SettingsError,
+    Verify,
+)
+
+C = TypeVar("C", bound=Component)
+
+
+@dataclass(frozen=True)
+class HostData:
+    """What the inventory says of one host: its groups, in any order, and its data."""
+
+    name: str
+    groups: frozenset[str]
+    data: Mapping[str, Any]
+
+
+def describe(hosts: Iterable[HostData]) -> Cluster:
+    """Return the validated cluster; raises SettingsError with the first fault and a HINT."""
+    found = [host for host in hosts if host.groups & set(GROUPS)]
+    for host in found:
+        _refuse_unknown_names(set(host.data))
+    members = tuple(_host(host) for host in found)
+    _refuse_unfit_groups(members)
+    _refuse_doubles(members)
+    cluster = Cluster(
+        members,
+        general=_settings(General, found),
+        packages=_settings(Packages, found),
+        etcd=_settings(Etcd, found),
+        patroni=_settings(Patroni, found),
+        postgresql=_settings(Postgresql, found),
+        app=_settings(App, found),
+        haproxy=_settings(Haproxy, found),
+        pgbackrest=_settings(Pgbackrest, found),
+        verify=_settings(Verify, found),
+    )
+    for member in members:
+        _refuse_port_clashes(cluster, member)
+    _refuse_shared_directories(cluster)
+    return cluster
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def _host(host: HostData) -> Host:
+    address = str(host.data.get("address") or host.data.get("ssh_hostname") or host.name)
+    if re.search(r"[\s,=\"']", host.name):
+        raise SettingsError(
+            f"the host name {host.name!r} cannot stand in configuration files",
+            "use letters, digits, dots and dashes.",
+        )
+    try:
+        usable = not (IPv4Address(address).is_loopback or IPv4Address(address).is_unspecified)
+    except AddressValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(
+            f"the address of {host.name}, {address!r}, is not an IPv4 address for others",
+            f'write ("{host.name}", {{"address": "10.0.0.11"}}) with the right one.',
+        )
+    ssh_port = host.data.get("ssh_port", SSH_PORT)
+    if not (isinstance(ssh_port, int) and 1 <= ssh_port <= 65535):
+        raise SettingsError(
+            f"the ssh_port of {host.name}, {ssh_port!r}, is not a port", "it takes 1 to 65535."
+        )
+    return Host(host.name, address, host.groups & set(GROUPS), ssh_port)
+
+
+def _settings(component: type[C], hosts: list[HostData]) -> C:
+    """Return one component's settings, which must be the same on all hosts of its group."""
+    group = [h for h in hosts if not component.group or component.group in h.groups]
+    for field in component.model_fields:
+        name = component.prefix + field
+        for other in group[1:]:
+            if other.data.get(name) != group[0].data.get(name):
+                raise SettingsError(
+                    f"{name} is {group[0].data.get(name)!r} on {group[0].name} "
+                    f"and {other.data.get(name)!r} on {other.name}",
+                    "one cluster has one value: set it in group_data/all.py.",
+                )
+    return _read(component, group[0].data)
+
+
+def _read(model: type[C], values: Mapping[str, Any]) -> C:
+    """Return one component's settings from flat names; raises SettingsError for the first fault."""
+    fields = {field: model.prefix + field for field in model.model_fields}
+    if missing := [name for name in fields.values() if name not in values]:
+        raise SettingsError(
+            f"setting {missing[0]} is missing", "group_data/all.py has its default."
+        )
+    try:
+        return model(**{field: values[name] for field, name in fields.items()})
+    except ValidationError as error:
+        raise _one_line(model, error) from None
+
+
+def _one_line(model: type[Component], error: ValidationError) -> SettingsError:
+    fault = error.errors()[0]
+    if not fault["loc"]:  # a rule between settings names them itself
+        return SettingsError(fault["msg"].removeprefix("Value error, "), "change one of them.")
+    field = str(fault["loc"][0])
+    if fault["type"] == "value_error":
+        return SettingsError(fault["msg"].removeprefix("Value error, "), "remove it there.")
+    meaning = model.model_fields[field].description
+    return SettingsError(
+        f"{model.prefix}{field} cannot be {fault['input']!r}: {fault['msg']}",
+        f"it takes {meaning}." if meaning else "see its line in group_data/all.py.",
+    )
+
+
+# --- refusing ---------------------------------------------------------------------------------
+
+
+def _refuse_unknown_names(names: set[str]) -> None:
+    """Refuse a name that looks like a setting and is none; raises SettingsError."""
+    prefixes = tuple(c.prefix for c in COMPONENTS)
+    for name in sorted(names - KNOWN_NAMES):
+        near = difflib.get_close_matches(name, KNOWN_NAMES, n=1, cutoff=0.8)
+        if near or name.startswith(prefixes):
+            hint = f"did you mean {near[0]}?" if near else "group_data/all.py lists every setting."
+            raise SettingsError(f"unknown setting {name}", hint)
+
+
+def _refuse_unfit_groups(members: tuple[Host, ...]) -> None:
+    for group in GROUPS:
+        if not any(group in member.groups for member in members):
+            raise SettingsError(
+                f"the group {group} is missing or empty", "name its hosts in the inventory."
+            )
+    etcd = [member for member in members if member.is_etcd]
+    if len(etcd) % 2 == 0:
+        raise SettingsError(
+            f"etcd has {len(etcd)} members, an even number",
+            "take one more or one less: an even member adds no safety, only another that can fail.",
+        )
+    repositories = [member for member in members if member.is_repository]
+    if len(repositories) > 1:
+        raise SettingsError(
+            f"the group pgbackrest has {len(repositories)} hosts", "name one repository host."
+        )
+    if repositories[0].is_postgres:
+        raise SettingsError(
+            f"{repositories[0].name} is in the groups postgres and pgbackrest",
+            "backups must outlive a database host: give the repository a host of its own.",
+        )
+
+
+def _refuse_doubles(members: tuple[Host, ...]) -> None:
+    for what, values in (
+        ("name", [member.name for member in members]),
+        ("address", [member.address for member in members]),
+    ):
+        value, count = Counter(values).most_common(1)[0]
+        if count > 1:
+            raise SettingsError(f"two hosts have the {what} {value}", "each needs its own.")
+
+
+def _refuse_port_clashes(cluster: Cluster, host: Host) -> None:
+    ports = [("SSH", host.ssh_port)] + [(o.purpose, o.port) for o in cluster.openings(host)]
+    if host.is_haproxy:
+        ports.append(("HAProxy statistics", cluster.haproxy.stats_port))
+    taken: dict[int, str] = {}
+    for purpose, port in ports:
+        if port in taken:
+            raise SettingsError(
+                f"port {port} of {host.name} is wanted by {taken[port]} and {purpose}",
+                "change one of the two in group_data/all.py.",
+            )
+        taken[port] = purpose
+
+
+def _refuse_shared_directories(cluster: Cluster) -> None:
+    """Refuse a data directory within another's: each belongs to its own user."""
+    etcd, data = f"{cluster.etcd.data_dir}/", f"{cluster.postgresql.data_dir}/"
+    if etcd.startswith(data) or data.startswith(etcd):
+        raise SettingsError(
+            f"etcd_data_dir ({etcd[:-1]}) and postgresql_data_dir ({data[:-1]}) hold each other",
+            "give each a directory of its own.",
+        )
