@@ -74,14 +74,10 @@ STANDBY_BOUND = frozenset(
 
 
 class Status(Member):
-    """What a member says of itself; fields as in decisions.PatroniMember.
-
-    `loop` is when it last read etcd, in seconds since the epoch on its own clock.
-    """
+    """What a member says of itself; fields as in decisions.PatroniMember."""
 
     lowers: bool
     only_lowers: bool
-    loop: int
 
 
 class PatroniStatus(FactBase[list[Status] | None]):
@@ -126,7 +122,6 @@ def _status(name: str, answer: dict[str, Any], written: int) -> Status:
         pending_restart=bool(answer.get("pending_restart")),
         lowers=bool(lowered),
         only_lowers=bool(lowered) and lowered == set(reasons),
-        loop=answer.get("dcs_last_seen") or 0,
     )
 
 

@@ -43,14 +43,17 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         platform=platform,
         secrets=secrets,
     )
-    if plan.first_of([peer.name for peer in cluster.postgres_members]):
+    is_first = plan.first_of([peer.name for peer in cluster.postgres_members])
+    if is_first:
         patroni_changes.live_configuration(
             name="Reconcile the live configuration", cluster=cluster, here=here, platform=platform
         )
+    patroni_changes.applied(
+        name="Wait until this member runs by it", cluster=cluster, here=here, platform=platform
+    )
+    if is_first:
         patroni_changes.pending_restarts(
-            name="Restart members that need it, one by one",
-            cluster=cluster,
-            platform=platform,
+            name="Restart members that need it, one by one", cluster=cluster, platform=platform
         )
 
 

@@ -18,14 +18,18 @@ from decisions import (
     reconcile,
     switchover_candidate,
 )
-from facts.patroni import PatroniConfig, PatroniStatus, Status
+from facts.patroni import PatroniConfig, PatroniStatus
+from facts.patroni_applied import Applied, AppliedConfiguration
 from operations import Commands
 from operations.waiting import wait_until
 from platforms import Platform
 
-# Two rounds of loop_wait are 20 s; a checkpoint before a restart may take minutes.
+# A loop_wait is 10 s; a checkpoint before a restart may take minutes.
 SETTLED_SECONDS = 600.0
+# Patroni reloads in its next loop and looks a second later.
+NOTICED_SECONDS = 60.0
 LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
+LOWERS_HINT = "the primary has to lower its parameters first: run this again without --limit."
 
 
 @operation()
@@ -38,7 +42,7 @@ def live_configuration(cluster: Cluster, here: Host, platform: Platform) -> Comm
     + platform: of that host
 
     Keys that the settings dropped are removed; keys that somebody else added are left alone. The
-    change is printed before it is made, and every member has read it when this ends.
+    change is printed before it is made.
 
     **Example:**
 
@@ -61,7 +65,55 @@ def live_configuration(cluster: Cluster, here: Host, platform: Platform) -> Comm
     yield _patronictl(
         platform, "edit-config --quiet --force --apply -", _stdin=json.dumps(way.patch)
     )
-    _wait_for_two_loops(cluster)
+
+
+@operation()
+def applied(cluster: Cluster, here: Host, platform: Platform) -> Commands:
+    """
+    Wait until this member runs by the live configuration, but for what a restart must bring.
+
+    + cluster: the whole cluster
+    + here: the member's host
+    + platform: of that host
+
+    Patroni asks PostgreSQL for parameters that need a restart one second after a reload. A busy
+    postmaster takes longer, and Patroni then believes that nothing is pending: it is asked again.
+
+    **Example:**
+
+    .. code:: python
+
+        patroni_changes.applied(name="Wait", cluster=cluster, here=here, platform=platform)
+    """
+    seen: Applied | None = None
+
+    def look() -> Applied | None:
+        nonlocal seen
+        seen = host.get_fact(
+            AppliedConfiguration,
+            url=cluster.rest_url(here),
+            data_dir=cluster.postgresql.data_dir,
+            psql=f"{platform.postgresql_bin}/psql",
+            port=cluster.postgresql.port,
+        )
+        return seen
+
+    def ready() -> bool:
+        return (now := look()) is not None and now["taken"] and now["loaded"]
+
+    def flagged() -> bool:
+        return (now := look()) is not None and (now["flagged"] or not now["waiting"])
+
+    if state.is_executing:
+        wait_until("taking over the live configuration", ready, SETTLED_SECONDS, LOOK_HINT)
+    if seen is None or seen["flagged"] or not seen["waiting"]:
+        host.noop(f"{here.name} runs by the live configuration")
+        return
+    host.log(f"Patroni overlooks that {', '.join(seen['waiting'])} of {here.name} need a restart")
+    yield _patronictl(
+        platform, "reload --force", QuoteString(cluster.general.name), QuoteString(here.name)
+    )
+    wait_until("Patroni's notice of a pending restart", flagged, NOTICED_SECONDS, LOOK_HINT)
 
 
 @operation()
@@ -96,8 +148,9 @@ def pending_restarts(cluster: Cluster, platform: Platform) -> Commands:
                 break
             what, target = step
             if done.count(target.name) > 1:
+                hint = LOWERS_HINT if target.only_lowers else LOOK_HINT
                 raise OperationError(
-                    f"{target.name} still needs a restart after two\n    HINT: {LOOK_HINT}"
+                    f"{target.name} still needs a restart after two\n    HINT: {hint}"
                 )
             done.append(target.name)
             yield _restart(cluster, platform, what, target, members)
@@ -124,34 +177,15 @@ def _restart(
     )  # fmt: skip
 
 
-def _statuses(cluster: Cluster) -> list[Status] | None:
-    urls = {member.name: cluster.rest_url(member) for member in cluster.postgres_members}
-    found: list[Status] | None = host.get_fact(PatroniStatus, urls=urls)
-    return found
-
-
 def _status(cluster: Cluster) -> list[PatroniMember] | None:
-    found = _statuses(cluster)
-    if found is None:
-        return None
-    return [PatroniMember(**{k: v for k, v in m.items() if k != "loop"}) for m in found]  # type: ignore[arg-type]  # the same keys
+    urls = {member.name: cluster.rest_url(member) for member in cluster.postgres_members}
+    found = host.get_fact(PatroniStatus, urls=urls)
+    return None if found is None else [PatroniMember(**member) for member in found]
 
 
 def _all_healthy(cluster: Cluster) -> bool:
     members = _status(cluster) or []
     return leader(members) is not None and all(member.is_healthy for member in members)
-
-
-def _wait_for_two_loops(cluster: Cluster) -> None:
-    """Return when every reachable member has read etcd twice: it knows a change by then."""
-    seen: dict[str, set[int]] = {member.name: set() for member in cluster.postgres_members}
-
-    def ready() -> bool:
-        for status in _statuses(cluster) or []:
-            seen[status["name"]].add(status["loop"])
-        return all(len(loops) > 2 or loops == {0} for loops in seen.values())
-
-    wait_until("the members' next look at etcd", ready, SETTLED_SECONDS, LOOK_HINT)
 
 
 def _patronictl(platform: Platform, *words: object, _stdin: str = "") -> StringCommand:

@@ -6,8 +6,8 @@
     EtcdHealth:     [node1, node2], those that are healthy
     EtcdMembers:    [1a node1 10.0.0.11], id, name ("-" before its first start) and address
     PatroniCluster: {node1: leader, node2: streaming pending, node3: streaming lag=7}
-    PatroniStatus:  the same; "lowers" or "only_lowers" what standbys must not have lower, and
-                    "stuck" does not look at etcd again; "unreachable" neither
+    PatroniStatus:  the same; "lowers" or "only_lowers" what standbys must not have lower, or
+                    "unreachable"
     PatroniConfig:  {but: {ttl: 45}}, over what the settings want; `foreign` if never marked ours
 
 None is always "cannot tell". What stands here in no other form is told as the fact returns it.
@@ -38,12 +38,11 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A question: of which cluster, about which files, with which arguments, for which time."""
+    """A question: of which cluster, about which files, with which arguments."""
 
     cluster: Cluster
     wanted: Sequence[File | Directory]
     arguments: Mapping[str, Any]
-    time: int
 
 
 def component(brief: Mapping[str, Any], asked: Asked) -> ComponentState:
@@ -106,13 +105,12 @@ def _patroni_member(name: str, words: list[str]) -> dict[str, Any]:
     }
 
 
-def patroni_status(brief: Mapping[str, str], asked: Asked) -> list[dict[str, Any]]:
+def patroni_status(brief: Mapping[str, str], _: Asked) -> list[dict[str, Any]]:
     return [
         _patroni_member(name, text.split())
         | {
             "lowers": "lowers" in text,
             "only_lowers": "only_lowers" in text,
-            "loop": 0 if "unreachable" in text else 1 if "stuck" in text else asked.time,
         }
         for name, text in brief.items()
     ]

@@ -21,7 +21,6 @@ Facts are told as briefly as briefly.py takes them.
 
 import inspect
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
@@ -97,7 +96,6 @@ class FakeHost:
         self, name: str, facts: Mapping[str, Any], cluster: Cluster, outcome: Outcome
     ) -> None:
         self.name, self.cluster, self.outcome = name, cluster, outcome
-        self.asked: Counter[str] = Counter()
         self.facts = deepcopy(dict(facts))
         self.data = DEFAULTS
         self.wanted: Sequence[File | Directory] = ()
@@ -111,8 +109,7 @@ class FakeHost:
             answer = later.pop(0) if len(later) > 1 else later[0]
         if answer is None or fact.__name__ not in briefly.TOLD:
             return answer
-        self.asked[fact.__name__] += 1
-        asked = briefly.Asked(self.cluster, self.wanted, own, self.asked[fact.__name__])
+        asked = briefly.Asked(self.cluster, self.wanted, own)
         return briefly.TOLD[fact.__name__](answer, asked)
 
     def noop(self, why: str) -> None:

@@ -14,7 +14,7 @@ from tests.clusters import FIVE_HOSTS as _FIVE_HOSTS
 from tests.clusters import described as _described
 
 _cluster = _described()
-_applied = {"pgha_applied": _cluster.dynamic_configuration()}
+_live = _cluster.dynamic_configuration() | {"pgha_applied": _cluster.dynamic_configuration()}
 _os_release = (
     "ID=debian\nVERSION_ID=12\nVERSION_CODENAME=bookworm\npgha_container=docker\npgha_ssh_port=22"
 )
@@ -22,7 +22,7 @@ _health = [
     {"endpoint": _cluster.etcd_client_url(member), "health": True}
     for member in _cluster.etcd_members
 ]
-_primary = {"role": "primary", "state": "running", "timeline": 1, "dcs_last_seen": 1}
+_primary = {"role": "primary", "state": "running", "timeline": 1}
 _replica = _primary | {"role": "replica", "replication_state": "streaming"}
 _patroni = {"@fake/node1": _replica, "@fake/node2": _primary, "@fake/node3": _replica}
 _members = [
@@ -77,7 +77,10 @@ def _answers(name):
         "endpoint health": _json.dumps(_health),
         "for pair in": [f"{member} {_json.dumps(told)}" for member, told in _patroni.items()],
         "/cluster": _json.dumps({"members": _members}),
-        "/config": _json.dumps(_cluster.dynamic_configuration() | _applied),
+        "patroni.dynamic.json": [
+            _json.dumps(line) for line in (_live, {}, _live, 1.0, {"loaded": 2.0, "waiting": []})
+        ],
+        "/config": _json.dumps(_live),
         "json_build_object": _json.dumps(_psql),
         "--output=json": "[]",
     }
