@@ -1,81 +1,156 @@
 #!/usr/bin/env python3
-"""How long deploys take: the floor, the first one, the next ones, and how that grows.
+"""How long deploys take: the first one beside its floor, the next ones, and how that grows.
 
-    python bench/deploy.py [--only floor first again growth nodelay] [--rounds 5]
+    python bench/deploy.py [--only first again nodelay growth] [--pairs 2] [--rounds 5]
 
 Everything is measured in one run, on containers of its own (testbed pgha-bench, removed at the
-end), and written to docs/benchmarks.md as it is printed. Nothing is asserted by the clock.
+end), and printed. A run of all parts that reached its end is written to docs/benchmarks.md too.
+Nothing is asserted by the clock; but a deploy with nothing to do that changes a host is an error.
 """
 
 import argparse
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from statistics import median
+
+if __name__ == "__main__":  # a script finds its own folder only, not the project
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from bench import tables
+from bench.tables import Figures, Run
+from operations.packages import APT, NO_MAIN_CLUSTER
+from platforms import Platform
+from testbed.hosts import Host, hosts
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)  # a script finds its own folder only, not the project
-
-from operations.packages import APT, NO_MAIN_CLUSTER  # noqa: E402
-from platforms import Platform  # noqa: E402
-from testbed.hosts import Host, hosts  # noqa: E402
-
 TESTBED = "pgha-bench"
-PARTS = ("floor", "first", "again", "growth", "nodelay")
+PARTS = ("first", "again", "nodelay", "growth")
 SIZES = (3, 7, 15)
 INVENTORY = "inventories/docker.py"
+PAGE = ROOT / "docs" / "benchmarks.md"
+LAST_LINES = 12  # of a failed command's stderr: pyinfra's reasons stand there
 
 
-def main() -> None:
-    """Measure the parts that were asked for, and write them down."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    figures: dict[str, float] = {}
-    text = [heading()]
+class BenchError(Exception):
+    """What went wrong, in one line, and the last that the failed command said."""
+
+    def __init__(self, message: str, last_words: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.last_words = last_words
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the parts that were asked for, print what was measured, and remove the containers."""
+    options = parser().parse_args(arguments)
+    figures = Figures()
+    measured = attempt(lambda: measure(figures, options))
+    page = tables.page(figures)
+    print(page)
+    if measured and set(options.only) == set(PARTS):
+        PAGE.write_text(page)
+    else:
+        say(f"not all was measured: {PAGE.name} stays as it is")
+    removed = attempt(lambda: containers("down"))
+    return 0 if measured and removed else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    described = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    described.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
+    for name, default, what in (
+        ("--pairs", 2, "times that floor and first deploy are measured by turns"),
+        ("--rounds", 5, "deploys with nothing to do"),
+    ):
+        described.add_argument(
+            name, type=int, choices=range(1, 21), metavar="1..20", default=default, help=what
+        )
+    return described
+
+
+def attempt(work: Callable[[], object]) -> bool:
+    """Do the work, and say whether it came to its end; what stopped it is printed."""
     try:
-        if "floor" in options.only:
-            figures["floor"] = floor()
-        if "first" in options.only:
-            figures["first"] = first()
-        else:
-            up(3)
-            timed(deploy)
-        if {"floor", "first"} & set(options.only):
-            text.append(first_table(figures))
-        if "again" in options.only:
-            text.append(again_table(options.rounds))
-        if "nodelay" in options.only:
-            text.append(nodelay_table(options.rounds))
-        if "growth" in options.only:
-            text.append(growth_table())
-    finally:  # what was measured before a failure is kept
-        page = "\n".join(text)
-        (ROOT / "docs" / "benchmarks.md").write_text(page)
-        print(page)
-        testbed("down", 3)
+        work()
+    except BenchError as error:
+        for line in error.last_words:
+            print(f"    {line}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+    else:
+        return True
+    return False
 
 
 # --- what is measured -------------------------------------------------------------------------
 
 
+def measure(figures: Figures, options: argparse.Namespace) -> None:
+    """Measure one part after the other; growth comes last, since it leaves more hosts."""
+    if "first" in options.only:
+        measure_first(figures, options.pairs)
+    else:
+        start_anew()
+        deploy()
+    if "again" in options.only:
+        measure_rounds(figures.again, options.rounds)
+    if "nodelay" in options.only:
+        measure_nodelay(figures, options.rounds)
+    if "growth" in options.only:
+        measure_growth(figures)
+
+
+def measure_first(figures: Figures, pairs: int) -> None:
+    """Measure floor and first deploy by turns, so that a cache that warms up shows."""
+    for pair in range(1, pairs + 1):
+        start_anew()
+        figures.floor.append(floor())
+        say(f"the floor, {pair} of {pairs}: {figures.floor[-1]:.1f} s")
+        start_anew()
+        figures.first.append(deploy().seconds)
+        say(f"the first deploy, {pair} of {pairs}: {figures.first[-1]:.1f} s")
+
+
+def measure_rounds(runs: list[Run], rounds: int, nodes: int = 3) -> None:
+    """Measure deploys with nothing to do, after one that only proves it: replicas settle then."""
+    deploy_nothing(nodes)
+    for _ in range(rounds):
+        runs.append(deploy_nothing(nodes))
+        say(f"nothing to do on {nodes} database hosts: {runs[-1].seconds:.1f} s")
+
+
+def measure_nodelay(figures: Figures, rounds: int) -> None:
+    """Measure deploys with nothing to do, with and without TCP_NODELAY by turns."""
+    for _ in range(rounds):
+        for nodelay, runs in figures.nodelay.items():
+            runs.append(deploy_nothing(nodelay=nodelay))
+            say(f"nothing to do, TCP_NODELAY {nodelay}: {runs[-1].seconds:.2f} s")
+
+
+def measure_growth(figures: Figures) -> None:
+    """Measure deploys with nothing to do on a cluster that grows."""
+    for nodes in SIZES:
+        say(f"the deploy on {nodes} database hosts")
+        containers("up", nodes)
+        deploy(nodes)
+        measure_rounds(figures.growth.setdefault(nodes, []), 3, nodes)
+
+
 def floor() -> float:
     """Return how long the same packages take by plain shell, on all bare hosts in parallel."""
-    up(3, anew=True)
-    say("the floor: the same packages by plain shell")
+    begun = time.monotonic()
     with ThreadPoolExecutor() as pool:
-        return timed(lambda: list(pool.map(install, hosts(TESTBED, 3))))
+        list(pool.map(install, hosts(TESTBED)))
+    return time.monotonic() - begun
 
 
 def install(host: Host) -> None:
@@ -85,149 +160,57 @@ def install(host: Host) -> None:
     quiet += f" && echo {shlex.quote(NO_MAIN_CLUSTER.content)} > {NO_MAIN_CLUSTER.path}"
     script = f"{quiet}; systemctl -q mask etcd; {APT} update"
     script += f" && {APT} install -y --no-install-recommends {' '.join(names)}"
-    subprocess.run(
-        ["docker", "exec", host.container, "sh", "-c", script], check=True, capture_output=True
-    )
+    run(f"the floor on {host.name}", ["docker", "exec", host.container, "sh", "-c", script])
 
 
-def first() -> float:
-    """Return how long it takes from bare containers to a cluster with a backup."""
-    up(3, anew=True)
-    say("the first deploy")
-    return timed(deploy)
-
-
-def deploy(nodes: int = 3, nodelay: bool = False) -> dict[str, int]:
-    """Deploy, and return the number of remote commands by host."""
+def deploy(nodes: int = 3, nodelay: bool = False) -> Run:
+    """Deploy, and return what that took, sent and changed."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts.json"
         command = [sys.executable, "-m", "bench.counting", str(counts)]
         command += ["--nodelay"] if nodelay else []
-        subprocess.run(
-            [*command, INVENTORY, "deploy.py", "-y"], cwd=ROOT, check=True,
-            env=environment(nodes), capture_output=True,
-        )  # fmt: skip
-        found: dict[str, int] = json.loads(counts.read_text())
-        return found
+        command += [INVENTORY, "deploy.py", "-y", "--json"]
+        begun = time.monotonic()
+        output = run(f"the deploy on {nodes} database hosts", command, nodes)
+        took = time.monotonic() - begun
+        operations = json.loads(output)["results"]["operations"]
+        changes = [", ".join(o["names"]) for o in operations if o["success"]]
+        return Run(took, Counter(json.loads(counts.read_text())), changes)
 
 
-# --- the tables -------------------------------------------------------------------------------
-
-
-def heading() -> str:
-    """Return where and when this was measured."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"""# Benchmarks
-
-Made by `make bench` (bench/deploy.py) on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()} cores,
-{memory:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}, pyinfra
-{version("pyinfra")}; hosts are containers on the same machine, reached over SSH as an unprivileged
-user with sudo. Seconds of wall clock, all from one run on a machine that others use too: read the
-ratios, not the seconds.
-"""
-
-
-def first_table(figures: dict[str, float]) -> str:
-    """Return the first deploy beside its floor."""
-    lines = ["## The first deploy, five hosts\n", "| what | seconds |", "|---|---|"]
-    if "floor" in figures:
-        lines.append(f"| floor: the same packages by plain shell | {figures['floor']:.1f} |")
-    if "first" in figures:
-        lines.append(f"| first deploy, with the first full backup | {figures['first']:.1f} |")
-    if len(figures) == 2:
-        goal = 1.3 * figures["floor"] + 30
-        verdict = "holds" if figures["first"] <= goal else "missed"
-        lines.append(f"| goal: 1.3 x floor + 30 s = {goal:.1f} | {verdict} |")
-        lines.append(f"| ratio to the floor | {figures['first'] / figures['floor']:.2f} |")
-    return "\n".join([*lines, ""])
-
-
-def again_table(rounds: int) -> str:
-    """Return the deploy with nothing to do, and what it sent to each host."""
-    say("the deploy with nothing to do")
-    counts = deploy()
-    took = [timed(deploy) for _ in range(rounds)]
-    verdict = "holds" if max(took) <= 8 else "missed"
-    lines = [
-        "## A deploy with nothing to do, five hosts\n", "| what | figure |", "|---|---|",
-        f"| median of {rounds} | {median(took):.1f} s |", f"| slowest | {max(took):.1f} s |",
-        f"| goal: at most 8 s | {verdict} |",
-    ]  # fmt: skip
-    lines += [f"| remote commands on {name} | {counts[name]} |" for name in sorted(counts)]
-    return "\n".join([*lines, ""])
-
-
-def nodelay_table(rounds: int) -> str:
-    """Return the same with and without TCP_NODELAY, by turns."""
-    say("with and without TCP_NODELAY, by turns")
-    took: dict[bool, list[float]] = {False: [], True: []}
-    for _ in range(rounds):
-        for nodelay in (False, True):
-            took[nodelay].append(timed(lambda n=nodelay: deploy(nodelay=n)))  # type: ignore[misc]
-    rows = [
-        f"| {'with' if nodelay else 'without'} | {median(times):.2f} | {max(times):.2f} |"
-        for nodelay, times in took.items()
-    ]
-    return "\n".join(
-        [
-            "## TCP_NODELAY, a deploy with nothing to do\n",
-            f"| TCP_NODELAY | median of {rounds} | slowest |", "|---|---|---|", *rows, "",
-        ]
-    )  # fmt: skip
-
-
-def growth_table() -> str:
-    """Return the deploy with nothing to do for growing clusters."""
-    lines = [
-        "## Growth: a deploy with nothing to do\n",
-        "| database hosts | median of 3 | seconds per host | commands on node1 | on pgbackrest |",
-        "|---|---|---|---|---|",
-    ]
-    for nodes in SIZES:
-        up(nodes)
-        say(f"{nodes} database hosts: the deploy that adds them")
-        deploy(nodes)
-        counts = deploy(nodes)
-        took = median(timed(lambda n=nodes: deploy(n)) for _ in range(3))  # type: ignore[misc]
-        say(f"{nodes} database hosts: nothing to do takes {took:.1f} s")
-        lines.append(
-            f"| {nodes} | {took:.1f} s | {took / nodes:.2f} | {counts['node1']} "
-            f"| {counts['pgbackrest']} |"
-        )
-    return "\n".join([*lines, ""])
+def deploy_nothing(nodes: int = 3, nodelay: bool = False) -> Run:
+    """Deploy where nothing is to be done; raises BenchError if that changed a host."""
+    done = deploy(nodes, nodelay)
+    if done.changes:
+        raise BenchError(f"a deploy with nothing to do changed a host: {'; '.join(done.changes)}")
+    return done
 
 
 # --- tools ------------------------------------------------------------------------------------
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return how many seconds `work` takes."""
-    begun = time.monotonic()
-    work()
-    return time.monotonic() - begun
+def start_anew() -> None:
+    """Start bare containers for three database hosts, whatever is there."""
+    say("making the containers anew")
+    containers("down")
+    containers("up")
 
 
-def environment(nodes: int) -> dict[str, str]:
-    """Return the environment that points everything at this testbed."""
-    return {
-        **os.environ, "PGHA_TESTBED": TESTBED, "PGHA_NODES": str(nodes), "PYINFRA_PROGRESS": "off",
-    }  # fmt: skip
+def containers(verb: str, nodes: int = 3) -> None:
+    """Run a verb of testbed/testbed.py: "up" adds what is missing, "down" removes all."""
+    run(f"testbed.py {verb}", [sys.executable, "testbed/testbed.py", verb], nodes)
 
 
-def testbed(verb: str, nodes: int) -> None:
-    """Run a verb of testbed/testbed.py."""
-    subprocess.run(
-        [sys.executable, "testbed/testbed.py", verb], cwd=ROOT, check=True,
-        env=environment(nodes), stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
-def up(nodes: int, anew: bool = False) -> None:
-    """Start the containers; `anew` makes bare ones."""
-    say(f"starting containers for {nodes} database hosts")
-    if anew:
-        testbed("down", nodes)
-    testbed("up", nodes)
+def run(what: str, command: Sequence[str], nodes: int = 3) -> str:
+    """Return what a command prints, run at the repository's root on this testbed."""
+    chosen = {"PGHA_TESTBED": TESTBED, "PGHA_NODES": str(nodes), "PYINFRA_PROGRESS": "off"}
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **chosen}, capture_output=True, errors="replace"
+    )
+    if done.returncode != 0:
+        last_words = done.stderr.strip().splitlines()[-LAST_LINES:]
+        raise BenchError(f"{what} ended with exit status {done.returncode}", last_words)
+    return done.stdout
 
 
 def say(what: str) -> None:
@@ -236,4 +219,4 @@ def say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
