@@ -1,10 +1,13 @@
 """What the small test hosts override; every setting stands in group_data/all.py."""
 
+from testbed.hosts import distribution_suffices as _distribution_suffices
 from testbed.hosts import secrets_file as _secrets_file
 from testbed.hosts import selected as _selected
 
-secrets_file = str(_secrets_file(_selected()[0]))
-packages_source = "distribution"
+_testbed, _ = _selected()
+
+secrets_file = str(_secrets_file(_testbed))
+packages_source = "distribution" if _distribution_suffices(_testbed) else "pgdg"
 cluster_client_networks = ["172.30.0.0/16"]
 postgresql_minimum_free_mib = 256
 postgresql_parameters = {

@@ -8,6 +8,8 @@ from pathlib import Path
 SUBNETS = {"pgha": "172.30.18", "pgha-test": "172.30.19", "pgha-bench": "172.30.20"}
 MAX_NODES = 15
 ETCD_MEMBERS = 3
+# Debian forky, made here or pulled: the one that has PostgreSQL 18 and all the rest.
+OWN_BASE, REGISTRY_BASE = "pgha-base", "debian:forky"
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,19 @@ def known_hosts(testbed: str) -> Path:
 def secrets_file(testbed: str) -> Path:
     """Return where the passwords of the cluster on a testbed are kept."""
     return STATE / testbed / "secrets.yml"
+
+
+def base_file(testbed: str) -> Path:
+    """Return where it is noted which base image the containers of a testbed stand on."""
+    return STATE / testbed / "base"
+
+
+def base_of(testbed: str) -> str | None:
+    """Return the base image that the containers of a testbed stand on; None without any."""
+    file = base_file(testbed)
+    return file.read_text() if file.exists() else None
+
+
+def distribution_suffices(testbed: str) -> bool:
+    """Say whether the distribution in a testbed carries the whole stack, PostgreSQL 18 among it."""
+    return base_of(testbed) in (None, OWN_BASE, REGISTRY_BASE)

@@ -6,12 +6,10 @@ import shutil
 from pathlib import Path
 
 from testbed.engine import TestbedError, apt_install, can_install, docker, run_visibly, say
-from testbed.hosts import STATE
+from testbed.hosts import OWN_BASE, REGISTRY_BASE, STATE
 
 HERE = Path(__file__).resolve().parent
 LABEL = "pgha.inputs"
-OWN_BASE = "pgha-base"
-REGISTRY_BASE = "debian:forky"
 
 # A mirror may lag behind the date that its Release file promises; a test host does not mind.
 _MMDEBSTRAP = (
@@ -22,9 +20,8 @@ _MMDEBSTRAP = (
 )
 
 
-def ensure_image(base: str | None) -> str:
+def ensure_image(base: str) -> str:
     """Return the name of an image made from the present inputs; build it if there is none."""
-    base = base or _default_base()
     image = f"pgha-host:{base.replace('/', '-').replace(':', '-')}"
     inputs = _hash(base, *(HERE.joinpath(f).read_text() for f in ("Dockerfile", "entrypoint.sh")))
     if _label_of(image) == inputs:
@@ -59,7 +56,7 @@ def _label_of(image: str) -> str:
     return docker("image", "inspect", "--format", template, image, check=False)
 
 
-def _default_base() -> str:
+def default_base() -> str:
     """Return the base this machine can make itself, or else one from the registry."""
     if _label_of(OWN_BASE) or shutil.which("mmdebstrap") or can_install():
         return OWN_BASE

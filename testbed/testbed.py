@@ -15,13 +15,16 @@ if __name__ == "__main__":  # a script finds its own folder only, not the projec
 
 from testbed import containers, image
 from testbed.engine import TestbedError, engine_answers, ensure_engine, say
-from testbed.hosts import STATE, SUBNETS, hosts, outsider, selected
+from testbed.hosts import STATE, SUBNETS, base_file, base_of, hosts, outsider, selected
 
 
 def up(testbed: str, nodes: int, base: str | None, with_outsider: bool) -> None:
     """Return once every host of the testbed runs and can be reached over SSH."""
     ensure_engine()
+    base = base or base_of(testbed) or image.default_base()
     tag = image.ensure_image(base)
+    base_file(testbed).parent.mkdir(parents=True, exist_ok=True)
+    base_file(testbed).write_text(base)
     wanted = hosts(testbed, nodes)
     if with_outsider or outsider(testbed).container in containers.states(testbed):
         wanted.append(outsider(testbed))
@@ -37,6 +40,7 @@ def down(testbed: str) -> None:
     """Remove the containers and the network of one testbed; its key stays."""
     _need_engine()
     containers.remove(testbed)
+    base_file(testbed).unlink(missing_ok=True)
     say(f"testbed {testbed} is down")
 
 
