@@ -49,6 +49,11 @@ class _Paths:
         environment = platform.etcd_environment
         return cls(environment, f"{environment}-start", f"{cluster.etcd.data_dir}/member")
 
+    @property
+    def told_by(self) -> tuple[str, str, str]:
+        """Return the paths that tell what a host was before."""
+        return DROP_IN, self.start, self.data
+
     def is_member(self, found: ComponentState) -> bool:
         """Say whether the host has a member's data, or is just making it in its first start."""
         return self.data in found["paths"] or (_runs(found) and self.start in found["paths"])
@@ -57,7 +62,8 @@ class _Paths:
         paths = found["paths"]
         return EtcdLocal(
             has_data=self.data in paths,
-            formed=self.environment in paths and self.start not in paths,
+            # Only the drop-in is surely ours: packages bring an environment file of their own.
+            formed=DROP_IN in paths and self.start not in paths,
         )
 
 
@@ -121,7 +127,10 @@ def in_turn(cluster: Cluster, here: Host, platform: Platform) -> Commands:
             return
         _refuse_to_lose_quorum(cluster, here)
         yield from config_files.written(different)
-        yield StringCommand(f"systemctl daemon-reload && systemctl restart {UNIT}")
+        # Not `restart`: it would wait for ever for a member that does not come back.
+        yield StringCommand(
+            f"systemctl daemon-reload && systemctl stop {UNIT} && systemctl start --no-block {UNIT}"
+        )
     else:
         members = host.get_fact(EtcdMembers, endpoints=cluster.etcd_endpoints)
         if members is None:  # only before the first start: `started` refuses it otherwise
@@ -192,7 +201,7 @@ def _start_file(
 
 
 def _read(paths: _Paths, wanted: list[File | Directory]) -> ComponentState:
-    return config_files.read(wanted, [UNIT], also=[paths.environment, paths.start, paths.data])
+    return config_files.read(wanted, [UNIT], also=[*paths.told_by])
 
 
 def _way(cluster: Cluster, here: Host, paths: _Paths, found: ComponentState) -> str:
@@ -209,9 +218,7 @@ def _way(cluster: Cluster, here: Host, paths: _Paths, found: ComponentState) -> 
 
 
 def _peer_local(member: Host, paths: _Paths) -> EtcdLocal:
-    found = ask(
-        member.name, Component, paths=[paths.environment, paths.start, paths.data], units=[]
-    )
+    found = ask(member.name, Component, paths=[*paths.told_by], units=[])
     if found is None:
         raise OperationError(
             f"cannot tell whether {member.name} has etcd data\n    HINT: {config_files.ABOVE}"
