@@ -22,6 +22,10 @@ APT = (
 )
 # PGDG signs what it builds for ARM with a key of its own.
 PGDG_KEY = "PGDG-RPM-GPG-KEY-$(uname -m | sed -n 's/aarch64/AARCH64-/p')RHEL"
+OR_SAY = (
+    "|| { echo 'HINT: can the host reach its repositories? packages_source says which have"
+    " PostgreSQL, Patroni and etcd.' >&2; exit 1; }"
+)
 PGDG_KEYRING = "/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc"
 
 
@@ -59,10 +63,10 @@ def installed(cluster: Cluster, platform: Platform, names: list[str]) -> Command
     if platform.is_debian:
         yield from _before_apt(cluster, platform, missing)
         yield StringCommand(f"{APT} update")
-        yield StringCommand(f"{APT} install -y --no-install-recommends", *quoted)
+        yield StringCommand(f"{APT} install -y --no-install-recommends", *quoted, OR_SAY)
     else:
         yield from _before_dnf(cluster, platform)
-        yield StringCommand("dnf -y -q install", *quoted)
+        yield StringCommand("dnf -y -q install", *quoted, OR_SAY)
 
 
 @operation()
