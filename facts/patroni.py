@@ -52,7 +52,11 @@ class PatroniConfig(FactBase[dict[str, Any] | None]):
 
     @override
     def command(self, url: str) -> StringCommand:
-        return StringCommand(ASK, QuoteString(f"{url}/config"), "2>/dev/null || echo null")
+        # A member tells /config from its memory; asked for /cluster, it looks into etcd first.
+        return StringCommand(
+            ASK, QuoteString(f"{url}/cluster"), ">/dev/null 2>&1;",
+            ASK, QuoteString(f"{url}/config"), "2>/dev/null || echo null",
+        )  # fmt: skip
 
     @override
     def process(self, output: list[str]) -> dict[str, Any] | None:

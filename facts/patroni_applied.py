@@ -16,40 +16,48 @@ QUERY = (
 
 
 class Applied(TypedDict):
-    """One member beside the live configuration.
+    """One member beside the configurations it should run by.
 
-    `taken`: Patroni has acted on it (it caches it only then); `loaded`: the postmaster has read
-    the file that Patroni wrote; `waiting`: parameters that PostgreSQL cannot change without a
-    restart; `flagged`: Patroni knows that a restart is pending.
+    `configuration`: the live one that Patroni has acted on (it is cached only then); `reloaded`:
+    Patroni has acted on its own file, too; `loaded`: the postmaster has read what Patroni wrote;
+    `waiting`: parameters that PostgreSQL cannot change without a restart; `flagged`: Patroni knows
+    that a restart is pending.
     """
 
-    taken: bool
+    configuration: dict[str, Any]
+    reloaded: bool
     loaded: bool
     waiting: list[str]
     flagged: bool
 
 
 class AppliedConfiguration(FactBase[Applied | None]):
-    """Return how far this member has come, or None where Patroni or PostgreSQL does not answer.
+    """Return what this member runs by, or None where Patroni or PostgreSQL does not answer.
 
     + url: base URL of the member's REST interface
+    + patroni_config: Patroni's own file
     + data_dir: PostgreSQL's data directory
     + psql: path of psql
     + port: PostgreSQL's port
     """
 
     @override
-    def requires_command(self, url: str, data_dir: str, psql: str, port: int) -> str:
+    def requires_command(
+        self, url: str, patroni_config: str, data_dir: str, psql: str, port: int
+    ) -> str:
         return "curl"
 
     @override
-    def command(self, url: str, data_dir: str, psql: str, port: int) -> StringCommand:
+    def command(
+        self, url: str, patroni_config: str, data_dir: str, psql: str, port: int
+    ) -> StringCommand:
+        # Not GET /config: a member tells from its memory there, and may not have looked for a while.
         return StringCommand(
             'cd / && tell() { said=$("$@" 2>/dev/null) || said=null; echo "$said"; };'
-            f" tell {ASK}", QuoteString(f"{url}/config"),
+            " tell cat", QuoteString(f"{data_dir}/patroni.dynamic.json"),
             f"; tell {ASK}", QuoteString(f"{url}/patroni"),
-            "; tell cat", QuoteString(f"{data_dir}/patroni.dynamic.json"),
-            "; tell stat -c %.Y", QuoteString(f"{data_dir}/postgresql.conf"),
+            "; for file in", QuoteString(patroni_config), QuoteString(f"{data_dir}/pg_hba.conf"),
+            QuoteString(f"{data_dir}/postgresql.conf"), '; do tell stat -c %.Y "$file"; done',
             "; tell runuser -u postgres --", QuoteString(psql), "-XAtq -p",
             QuoteString(str(port)), "-c", QuoteString(QUERY),
         )  # fmt: skip
@@ -59,17 +67,11 @@ class AppliedConfiguration(FactBase[Applied | None]):
         answers = [json.loads(line) for line in output]
         if None in answers:
             return None
-        live, status, cached, written, postgresql = answers
+        configuration, status, patroni_file, hba_file, postgresql_file, postgresql = answers
         return Applied(
-            taken=_as_text(live) == _as_text(cached),
-            loaded=postgresql["loaded"] >= written,
+            configuration=configuration,
+            reloaded=hba_file >= patroni_file,  # a reload writes it anew in any case
+            loaded=postgresql["loaded"] >= postgresql_file,
             waiting=postgresql["waiting"],
             flagged=bool(status.get("pending_restart")),
         )
-
-
-def _as_text(value: Any) -> Any:
-    """Return values as Patroni compares them: 100 and "100" are the same to it."""
-    if isinstance(value, dict):
-        return {key: _as_text(inner) for key, inner in value.items()}
-    return str(value)

@@ -129,7 +129,9 @@ def _command(item: File | Directory, then: StringCommand) -> StringCommand:
     if isinstance(item, Directory):
         return StringCommand("install -d", owner, QuoteString(item.path), then)
     staged = f"{item.path}.pgha-new"
-    check = StringCommand("&&", item.check.format(QuoteString(staged).obj)) if item.check else ""
+    check = (
+        StringCommand("&&", item.check.replace("{}", QuoteString(staged).obj)) if item.check else ""
+    )
     return StringCommand(
         "install -D", owner, "/dev/stdin", QuoteString(staged), check,
         "&& mv -f", QuoteString(staged), QuoteString(item.path), then,

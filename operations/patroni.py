@@ -4,6 +4,8 @@ Nothing here restarts a running member with systemctl: that could be a failover.
 settings asks of running members is in patroni_changes.py.
 """
 
+import shlex
+
 from pyinfra import host, state
 from pyinfra.api import StringCommand, operation
 
@@ -11,6 +13,7 @@ import plan
 from cluster import SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from decisions import APPLIED, PatroniMember
+from facts.component import ComponentState
 from facts.patroni import PatroniCluster
 from operations import Commands, application, config_files, patroni_changes
 from operations.config_files import Directory, File
@@ -25,6 +28,7 @@ BUSY = frozenset(
 # A member that neither works nor streams for so long will not do so by itself.
 SETTLED_SECONDS = 600.0
 LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
+VALIDATE = "runuser -u postgres -- patroni --ignore-listen-port --validate-config {}"
 
 
 def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
@@ -76,13 +80,14 @@ def member(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         )
     """
     wanted = _wanted(cluster, here, platform, secrets)
-    found = config_files.read(wanted, [UNIT])
+    found = config_files.read(wanted, [UNIT], also=[_hba_file(cluster)])
     different = config_files.differing(wanted, found)
     if config_files.unit_is_ready(found, UNIT):
+        reload = f"systemctl daemon-reload && systemctl reload {UNIT}"
         if different:
-            yield from config_files.written(
-                different, f"systemctl daemon-reload && systemctl reload {UNIT}"
-            )
+            yield from config_files.written(different, reload)
+        elif _is_stale(found, cluster, platform):
+            yield StringCommand(reload)
         else:
             host.noop("Patroni runs with this configuration")
         return
@@ -150,9 +155,32 @@ def _wanted(
             "postgres",
             "postgres",
             "600",
-            check="runuser -u postgres -- patroni --ignore-listen-port --validate-config {}",
+            check=f"{_parameters_fit(cluster, platform)} && {VALIDATE}",
         ),
     ]
+
+
+def _parameters_fit(cluster: Cluster, platform: Platform) -> str:
+    """Return a command by which PostgreSQL itself refuses a parameter it does not know or take.
+
+    Patroni would leave such a parameter out and go on.
+    """
+    parameters = cluster.dynamic_configuration()["postgresql"]["parameters"]
+    pairs = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in parameters.items())
+    return (
+        f"({platform.postgresql_bin}/postgres -C port -D / -c config_file=/dev/null {pairs}"
+        " >/dev/null || (echo 'HINT: mend it in postgresql_parameters.' >&2; false))"
+    )
+
+
+def _hba_file(cluster: Cluster) -> str:
+    return f"{cluster.postgresql.data_dir}/pg_hba.conf"
+
+
+def _is_stale(found: ComponentState, cluster: Cluster, platform: Platform) -> bool:
+    """Say whether Patroni has not acted on its file yet: it writes pg_hba.conf when it does."""
+    written, hba = found["paths"][platform.patroni_config], found["paths"].get(_hba_file(cluster))
+    return hba is not None and hba["mtime"] < written["mtime"]
 
 
 def _members(cluster: Cluster, here: Host) -> list[PatroniMember] | None:

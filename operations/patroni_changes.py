@@ -70,11 +70,13 @@ def live_configuration(cluster: Cluster, here: Host, platform: Platform) -> Comm
 @operation()
 def applied(cluster: Cluster, here: Host, platform: Platform) -> Commands:
     """
-    Wait until this member runs by the live configuration, but for what a restart must bring.
+    Wait until this member runs by what the settings say, but for what a restart must bring.
 
     + cluster: the whole cluster
     + here: the member's host
     + platform: of that host
+
+    Patroni takes over its own file and the live configuration in its next loop.
 
     Patroni asks PostgreSQL for parameters that need a restart one second after a reload. A busy
     postmaster takes longer, and Patroni then believes that nothing is pending: it is asked again.
@@ -85,6 +87,7 @@ def applied(cluster: Cluster, here: Host, platform: Platform) -> Commands:
 
         patroni_changes.applied(name="Wait", cluster=cluster, here=here, platform=platform)
     """
+    desired = cluster.dynamic_configuration()
     seen: Applied | None = None
 
     def look() -> Applied | None:
@@ -92,6 +95,7 @@ def applied(cluster: Cluster, here: Host, platform: Platform) -> Commands:
         seen = host.get_fact(
             AppliedConfiguration,
             url=cluster.rest_url(here),
+            patroni_config=platform.patroni_config,
             data_dir=cluster.postgresql.data_dir,
             psql=f"{platform.postgresql_bin}/psql",
             port=cluster.postgresql.port,
@@ -99,15 +103,17 @@ def applied(cluster: Cluster, here: Host, platform: Platform) -> Commands:
         return seen
 
     def ready() -> bool:
-        return (now := look()) is not None and now["taken"] and now["loaded"]
+        if (now := look()) is None or not (now["reloaded"] and now["loaded"]):
+            return False
+        return not reconcile(now["configuration"], desired).patch
 
     def flagged() -> bool:
         return (now := look()) is not None and (now["flagged"] or not now["waiting"])
 
     if state.is_executing:
-        wait_until("taking over the live configuration", ready, SETTLED_SECONDS, LOOK_HINT)
+        wait_until("taking over the configuration", ready, SETTLED_SECONDS, LOOK_HINT)
     if seen is None or seen["flagged"] or not seen["waiting"]:
-        host.noop(f"{here.name} runs by the live configuration")
+        host.noop(f"{here.name} runs by its configuration")
         return
     host.log(f"Patroni overlooks that {', '.join(seen['waiting'])} of {here.name} need a restart")
     yield _patronictl(
@@ -168,7 +174,8 @@ def _restart(
     scope = QuoteString(cluster.general.name)
     if what == "restart":
         host.log(f"restarting PostgreSQL on {target.name}")
-        return _patronictl(platform, "restart --pending --force", scope, QuoteString(target.name))
+        # Not --pending: patronictl takes that from etcd, where it is known a loop later only.
+        return _patronictl(platform, "restart --force", scope, QuoteString(target.name))
     candidate = switchover_candidate(members)
     host.log(f"switching over from {target.name} to {candidate.name}")
     return _patronictl(

@@ -9,6 +9,8 @@
     PatroniStatus:  the same; "lowers" or "only_lowers" what standbys must not have lower, or
                     "unreachable"
     PatroniConfig:  {but: {ttl: 45}}, over what the settings want; `foreign` if never marked ours
+    AppliedConfiguration: the same for the member's configuration, and {waiting: [max_connections],
+                    flagged: true, reloaded: false, loaded: false} where that is so
 
 None is always "cannot tell". What stands here in no other form is told as the fact returns it.
 """
@@ -129,6 +131,11 @@ def patroni_config(brief: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
     return document
 
 
+def patroni_applied(brief: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
+    told = {"reloaded": True, "loaded": True, "waiting": [], "flagged": False}
+    return told | dict(brief) | {"configuration": patroni_config(brief, asked)}
+
+
 TOLD: dict[str, Callable[[Any, Asked], Any]] = {
     "Component": component,
     "EtcdHealth": etcd_health,
@@ -136,4 +143,5 @@ TOLD: dict[str, Callable[[Any, Asked], Any]] = {
     "PatroniCluster": patroni_cluster,
     "PatroniStatus": patroni_status,
     "PatroniConfig": patroni_config,
+    "AppliedConfiguration": patroni_applied,
 }

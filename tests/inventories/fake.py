@@ -78,7 +78,7 @@ def _answers(name):
         "for pair in": [f"{member} {_json.dumps(told)}" for member, told in _patroni.items()],
         "/cluster": _json.dumps({"members": _members}),
         "patroni.dynamic.json": [
-            _json.dumps(line) for line in (_live, {}, _live, 1.0, {"loaded": 2.0, "waiting": []})
+            _json.dumps(line) for line in (_live, {}, 1.0, 1.0, 1.0, {"loaded": 2, "waiting": []})
         ],
         "/config": _json.dumps(_live),
         "json_build_object": _json.dumps(_psql),
