@@ -51,7 +51,7 @@ class AppliedConfiguration(FactBase[Applied | None]):
     def command(
         self, url: str, patroni_config: str, data_dir: str, psql: str, port: int
     ) -> StringCommand:
-        # Not GET /config: a member tells from its memory there, and may not have looked for a while.
+        # Not GET /config: a member tells that from its memory, which may be a loop old.
         return StringCommand(
             'cd / && tell() { said=$("$@" 2>/dev/null) || said=null; echo "$said"; };'
             " tell cat", QuoteString(f"{data_dir}/patroni.dynamic.json"),

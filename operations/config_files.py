@@ -7,6 +7,7 @@ through a command line, a world-readable file or a log.
 
 import difflib
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -129,9 +130,7 @@ def _command(item: File | Directory, then: StringCommand) -> StringCommand:
     if isinstance(item, Directory):
         return StringCommand("install -d", owner, QuoteString(item.path), then)
     staged = f"{item.path}.pgha-new"
-    check = (
-        StringCommand("&&", item.check.replace("{}", QuoteString(staged).obj)) if item.check else ""
-    )
+    check = item.check and f"&& {item.check.replace('{}', shlex.quote(staged))}"
     return StringCommand(
         "install -D", owner, "/dev/stdin", QuoteString(staged), check,
         "&& mv -f", QuoteString(staged), QuoteString(item.path), then,
