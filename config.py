@@ -1,5 +1,7 @@
 """pyinfra's own settings, loaded by pyinfra from the repository root before anything else."""
 
+from os.path import normpath
+
 import click
 from gevent.hub import Hub
 from pyinfra import config
@@ -18,10 +20,10 @@ LOOKS = {"verify.py", "day2/status.py"}
 # end; without this, gevent would print a traceback for every host before that.
 Hub.NOT_ERROR = (*Hub.NOT_ERROR, PyinfraError)
 
-# pyinfra only warns about a --limit without a match and exits 0; by the time deploy.py could
-# object, there is no host left to run it for.
+# pyinfra only warns about a --limit without a match or a misspelt inventory, and exits 0; by the
+# time deploy.py could object, there is no host left to run it for.
 if context := click.get_current_context(silent=True):
     plan.command_line |= context.params
-    context.call_on_close(plan.refuse_limit_without_match)
-    if LOOKS.issuperset(context.params["operations"]):
+    context.call_on_close(plan.refuse_run_without_hosts)
+    if LOOKS.issuperset(map(normpath, context.params["operations"])):
         config.FAIL_PERCENT = 100

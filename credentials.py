@@ -18,6 +18,8 @@ from settings import SettingsError
 
 # 32 characters of 62 are 190 bits; without punctuation no shell, URL or YAML can trip over them.
 ALPHABET, LENGTH = string.ascii_letters + string.digits, 32
+# What is shorter than this, whoever reaches a port could guess.
+SHORTEST = 12
 PLACEHOLDER = re.compile(
     r"change.?me|placeholder|example|^\W*$|^(password|secret|postgres)$|[{}<>]", re.I
 )
@@ -49,10 +51,17 @@ def made_up() -> Secrets:
 
 def read(path: Path) -> Secrets:
     """Return the secrets of a file; raises SettingsError where the file or one is unusable."""
-    if path.stat().st_mode & 0o077:
+    try:
+        for_others, content = path.stat().st_mode & 0o077, path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be read: {error.strerror}",
+            "secrets_file must name a file that you may read.",
+        ) from None
+    if for_others:
         raise SettingsError(f"{path} can be read by others", f"chmod 600 {path}")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(content.decode())
     except (yaml.YAMLError, UnicodeDecodeError):  # they would quote the line, secret and all
         values = None
     if not isinstance(values, dict):
@@ -65,6 +74,16 @@ def read(path: Path) -> Secrets:
 
 def keep(secrets: Secrets, path: Path) -> None:
     """Write secrets to a file of mode 0600, never over one that exists (SettingsError)."""
+    try:
+        _keep(secrets, path)
+    except OSError as error:
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}",
+            "secrets_file must name a file in a directory that you may write to.",
+        ) from None
+
+
+def _keep(secrets: Secrets, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "# The cluster's passwords: keep a copy in a safe place, never in git.\n"
     text += yaml.safe_dump(vars(secrets))
@@ -89,6 +108,11 @@ def validated(values: Mapping[str, Any]) -> Secrets:
             raise SettingsError(
                 f"the secret {name} is missing or left at a placeholder",
                 "put a strong value there, or remove the file to have new ones made.",
+            )
+        if len(value) < SHORTEST:
+            raise SettingsError(
+                f"the secret {name} is shorter than {SHORTEST} characters",
+                "put a strong value there.",
             )
         if not value.isascii():
             raise SettingsError(

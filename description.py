@@ -45,8 +45,9 @@ class HostData:
 
 def describe(hosts: Iterable[HostData]) -> Cluster:
     """Return the validated cluster; raises SettingsError with the first fault and a HINT."""
-    found = [host for host in hosts if host.groups & set(GROUPS)]
+    found = list(hosts)
     for host in found:
+        _refuse_stranger(host)
         _refuse_unknown_names(set(host.data))
     members = tuple(_host(host) for host in found)
     _refuse_unfit_groups(members)
@@ -73,27 +74,32 @@ def describe(hosts: Iterable[HostData]) -> Cluster:
 
 
 def _host(host: HostData) -> Host:
-    address = str(host.data.get("address") or host.data.get("ssh_hostname") or host.name)
+    address = host.data.get("address", host.data.get("ssh_hostname", host.name))
     if re.search(r"[\s,=\"']", host.name):
         raise SettingsError(
             f"the host name {host.name!r} cannot stand in configuration files",
             "use letters, digits, dots and dashes.",
         )
-    try:
-        usable = not (IPv4Address(address).is_loopback or IPv4Address(address).is_unspecified)
-    except AddressValueError:
-        usable = False
-    if not usable:
+    if not _is_for_others(str(address)):
         raise SettingsError(
             f"the address of {host.name}, {address!r}, is not an IPv4 address for others",
             f'write ("{host.name}", {{"address": "10.0.0.11"}}) with the right one.',
         )
     ssh_port = host.data.get("ssh_port", SSH_PORT)
-    if not (isinstance(ssh_port, int) and 1 <= ssh_port <= 65535):
+    if not (type(ssh_port) is int and 1 <= ssh_port <= 65535):  # True is no port
         raise SettingsError(
             f"the ssh_port of {host.name}, {ssh_port!r}, is not a port", "it takes 1 to 65535."
         )
-    return Host(host.name, address, host.groups & set(GROUPS), ssh_port)
+    return Host(host.name, str(address), host.groups & set(GROUPS), ssh_port)
+
+
+def _is_for_others(address: str) -> bool:
+    try:
+        ip = IPv4Address(address)
+    except AddressValueError:
+        return False
+    special = ip.is_unspecified or ip.is_loopback or ip.is_link_local or ip.is_multicast
+    return not (special or ip.is_reserved)
 
 
 def _settings(component: type[C], hosts: list[HostData]) -> C:
@@ -126,19 +132,45 @@ def _read(model: type[C], values: Mapping[str, Any]) -> C:
 
 def _one_line(model: type[Component], error: ValidationError) -> SettingsError:
     fault = error.errors()[0]
-    if not fault["loc"]:  # a rule between settings names them itself
-        return SettingsError(fault["msg"].removeprefix("Value error, "), "change one of them.")
-    field = str(fault["loc"][0])
-    if fault["type"] == "value_error":
-        return SettingsError(fault["msg"].removeprefix("Value error, "), "remove it there.")
-    meaning = model.model_fields[field].description
+    rule = fault.get("ctx", {}).get("error")
+    if isinstance(rule, SettingsError):  # a rule of settings.py says all of it itself
+        return rule
+    field, *within = fault["loc"]
+    key = f".{within[0]!r}".replace("'", "") if within and isinstance(within[0], str) else ""
     return SettingsError(
-        f"{model.prefix}{field} cannot be {fault['input']!r}: {fault['msg']}",
-        f"it takes {meaning}." if meaning else "see its line in group_data/all.py.",
+        f"{model.prefix}{field}{key} cannot be {fault['input']!r}",
+        f"it takes {model.model_fields[str(field)].description}.",
     )
 
 
 # --- refusing ---------------------------------------------------------------------------------
+
+# What an administrator changes when two want one port, by the purpose of each.
+PORT_SETTINGS = {
+    "SSH": "ssh_port",
+    "etcd clients": "etcd_client_port",
+    "etcd peers": "etcd_peer_port",
+    "Patroni REST": "patroni_rest_port",
+    "PostgreSQL": "postgresql_port",
+    "writes": "haproxy_rw_port",
+    "reads": "haproxy_ro_port",
+    "HAProxy statistics": "haproxy_stats_port",
+}
+
+
+def _refuse_stranger(host: HostData) -> None:
+    """Refuse a host that nothing would be done for, most likely by a misspelt group."""
+    if host.groups & set(GROUPS):
+        return
+    near = [
+        right
+        for group in sorted(host.groups)
+        for right in difflib.get_close_matches(group, GROUPS, n=1)
+    ]
+    raise SettingsError(
+        f"{host.name} is in none of the groups {', '.join(GROUPS)}",
+        f"did you mean the group {near[0]}?" if near else "give it an inventory of its own.",
+    )
 
 
 def _refuse_unknown_names(names: set[str]) -> None:
@@ -194,7 +226,7 @@ def _refuse_port_clashes(cluster: Cluster, host: Host) -> None:
         if port in taken:
             raise SettingsError(
                 f"port {port} of {host.name} is wanted by {taken[port]} and {purpose}",
-                "change one of the two in group_data/all.py.",
+                f"change {PORT_SETTINGS[taken[port]]} or {PORT_SETTINGS[purpose]}.",
             )
         taken[port] = purpose
 

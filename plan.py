@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pyinfra import host, inventory
+from pyinfra import host, inventory, state
 from pyinfra.api.exceptions import DeployError, OperationError
+from pyinfra.context import ctx_state
 
 import credentials
 from cluster import GROUPS, Cluster
@@ -36,7 +37,7 @@ PHASES = {
 @cache
 def cluster() -> Cluster:
     """Return the cluster that inventory and settings describe, the same for every host."""
-    refuse_limit_without_match()
+    refuse_run_without_hosts()
     try:
         return describe(
             HostData(member.name, frozenset(member.groups), dict(member.data.dict()))
@@ -76,17 +77,27 @@ def first_of(names: list[str]) -> bool:
 command_line: dict[str, Any] = {}
 
 
-def refuse_limit_without_match() -> None:
-    """Refuse a --limit or --exclude that matches no host: pyinfra would do nothing and exit 0."""
+def refuse_run_without_hosts() -> None:
+    """Refuse a run that no host takes part in: pyinfra would do nothing and exit 0."""
+    if not (ctx_state.isset() and state.initialised):
+        return  # the inventory could not be loaded, and pyinfra says why
     groups = {group for member in inventory for group in member.groups}
     names = [member.name for member in inventory]
     for option in ("limit", "exclude"):
         for pattern in command_line.get(option) or ():
             if pattern not in groups and not any(fnmatch(name, pattern) for name in names):
+                ours = [group for group in GROUPS if group in groups]
                 raise click.ClickException(
                     f"--{option} {pattern} matches no host and no group\n"
-                    f"    HINT: there are {', '.join([*names, *sorted(groups)])}."
+                    f"    HINT: there are {', '.join(dict.fromkeys([*names, *ours]))}."
                 )
+    if not any(state.is_host_in_limit(member) for member in inventory):
+        given = command_line.get("inventory")
+        hint = "--exclude takes every one of them away."
+        if not names:
+            what = f"{given} names none" if Path(str(given)).exists() else f"there is no {given}"
+            hint = f"{what}: give the path of your inventory, such as inventory.py."
+        raise click.ClickException(f"no host takes part in this run\n    HINT: {hint}")
 
 
 # --- secrets ----------------------------------------------------------------------------------
@@ -95,7 +106,13 @@ def refuse_limit_without_match() -> None:
 @cache
 def secrets_are_new() -> bool:
     """Say whether this run had to make the secrets up, because there was no file with any."""
-    return not secrets_path().exists()
+    try:
+        return not secrets_path().exists()
+    except OSError as error:  # a directory above it is closed to us
+        raise DeployError(
+            f"cannot tell whether there is a {secrets_path()}: {error.strerror}\n"
+            "    HINT: secrets_file must name a file that you may read."
+        ) from None
 
 
 def secrets_path() -> Path:

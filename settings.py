@@ -9,7 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Port = Annotated[
+    int,
+    Field(strict=True, ge=1, le=65535, description="a port: a number from 1 to 65535, unquoted"),
+]
 # Two levels at least, and no component that starts with a dot: never /data, /etc or /data/../etc.
 AbsolutePath = Annotated[
     str,
@@ -18,7 +21,21 @@ AbsolutePath = Annotated[
         description="an absolute path of two levels or more, such as /data/pgdata",
     ),
 ]
-Identifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
+Identifier = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        description="lower-case letters, digits and _, no digit first, 63 characters at most",
+    ),
+]
+Url = Annotated[
+    str, Field(pattern=r"^https?://\S+[^/]$", description="an http(s) URL without a last /")
+]
+# In systemd's words; systemd itself checks them on the repository host.
+Calendar = Annotated[
+    str,
+    Field(pattern=r"^[^\n]+$", description="a calendar as systemd's OnCalendar, such as Sun 01:00"),
+]
 
 
 class SettingsError(ValueError):
@@ -48,7 +65,8 @@ class General(Component):
         description="lower-case letters, digits and dashes, a letter first, 50 characters at most",
     )
     client_networks: tuple[IPv4Network, ...] = Field(
-        min_length=1, description="networks that may use HAProxy, such as 10.0.0.0/8"
+        min_length=1,
+        description="a list of networks, each by its first address, such as 10.0.0.0/8",
     )
 
 
@@ -60,9 +78,9 @@ class Packages(Component):
     source: Literal["pgdg", "distribution", "none"] = Field(
         description="pgdg, distribution or none (what the hosts' own repositories have)"
     )
-    pgdg_apt_url: str = Field(pattern=r"^https?://\S+[^/]$", description="a URL without a last /")
-    pgdg_yum_url: str = Field(pattern=r"^https?://\S+[^/]$", description="a URL without a last /")
-    epel_url: str = Field(pattern=r"^https?://\S+[^/]$", description="a URL without a last /")
+    pgdg_apt_url: Url
+    pgdg_yum_url: Url
+    epel_url: Url
 
 
 class Etcd(Component):
@@ -74,17 +92,26 @@ class Etcd(Component):
     client_port: Port
     peer_port: Port
     data_dir: AbsolutePath
-    heartbeat_ms: int = Field(ge=10, le=5000, description="about the round trip between members")
-    election_ms: int = Field(ge=50, le=50000, description="five to fifty heartbeats; etcd's limit")
-    quota_mib: int = Field(ge=64, le=8192, description="8 GiB is the most etcd advises")
-    compaction_retention: str = Field(pattern=r"^\d+[mh]$", description="such as 1h or 30m")
+    heartbeat_ms: int = Field(
+        ge=10, le=5000, description="10 to 5000 ms, about the round trip between members"
+    )
+    election_ms: int = Field(
+        ge=50, le=50000, description="50 to 50000 ms (etcd's limit), five to fifty heartbeats"
+    )
+    quota_mib: int = Field(
+        ge=64, le=8192, description="64 to 8192 MiB (etcd advises 8 GiB at most)"
+    )
+    compaction_retention: str = Field(
+        pattern=r"^\d+[mh]$", description="minutes or hours, such as 1h or 30m"
+    )
 
     @model_validator(mode="after")
     def election_outlasts_heartbeats(self) -> Self:
         if self.election_ms < 5 * self.heartbeat_ms:
-            raise ValueError(
+            raise SettingsError(
                 f"etcd_election_ms ({self.election_ms}) is less than five times "
-                f"etcd_heartbeat_ms ({self.heartbeat_ms}): etcd refuses to start"
+                f"etcd_heartbeat_ms ({self.heartbeat_ms}): etcd refuses to start",
+                "change one of them.",
             )
         return self
 
@@ -96,19 +123,26 @@ class Patroni(Component):
     group: ClassVar[str] = "postgres"
 
     rest_port: Port
-    namespace: str = Field(pattern=r"^/[a-z0-9-]+/$", description="etcd's key prefix, as /service/")
-    ttl: int = Field(ge=20, le=600, description="seconds a lost primary keeps the lead, 20 or more")
-    loop_wait: int = Field(ge=1, le=300, description="seconds between two looks, 1 or more")
-    retry_timeout: int = Field(ge=3, le=300, description="seconds to retry etcd, 3 or more")
-    maximum_lag_on_failover: int = Field(ge=0, description="bytes")
+    namespace: str = Field(
+        pattern=r"^/[a-z0-9-]+/$", description="a prefix of etcd's keys, such as /service/"
+    )
+    ttl: int = Field(
+        ge=20, le=600, description="20 to 600 seconds, for which a lost primary keeps the lead"
+    )
+    loop_wait: int = Field(ge=1, le=300, description="1 to 300 seconds between two looks")
+    retry_timeout: int = Field(
+        ge=3, le=300, description="3 to 300 seconds, for which etcd is asked again"
+    )
+    maximum_lag_on_failover: int = Field(ge=0, description="a number of bytes, 0 or more")
 
     @model_validator(mode="after")
     def loop_fits_into_ttl(self) -> Self:
         needed = self.loop_wait + 2 * self.retry_timeout
         if needed > self.ttl:
-            raise ValueError(
+            raise SettingsError(
                 f"patroni_loop_wait + 2*patroni_retry_timeout is {needed} s, more than patroni_ttl "
-                f"({self.ttl} s): a slow etcd would cost a failover"
+                f"({self.ttl} s): a slow etcd would cost a failover",
+                "change one of them.",
             )
         return self
 
@@ -141,15 +175,20 @@ class Postgresql(Component):
     version: Literal[17, 18] = Field(description="17 or 18 (the builtin C.UTF-8 locale needs 17)")
     port: Port
     data_dir: AbsolutePath
-    minimum_free_mib: int = Field(ge=0, description="free space a bare host needs for the data")
-    parameters: dict[str, str | int | float | bool] = Field(description="as in postgresql.conf")
+    minimum_free_mib: int = Field(
+        ge=0, description="a number of MiB that a bare host must have free for the data, 0 or more"
+    )
+    parameters: dict[str, str | int | float | bool] = Field(
+        description="names with values as in postgresql.conf: text, numbers, True or False"
+    )
 
     @field_validator("parameters")
     @classmethod
     def leaves_our_parameters_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(OWNED_PARAMETERS & {name.lower() for name in value}):
-            raise ValueError(
-                f"postgresql_parameters must not set {taken[0]}: it follows from the rest"
+            raise SettingsError(
+                f"postgresql_parameters must not set {taken[0]}: it follows from the rest",
+                "remove it there.",
             )
         return value
 
@@ -170,9 +209,15 @@ class App(Component):
     @model_validator(mode="after")
     def is_nobody_elses(self) -> Self:
         if self.role in RESERVED_ROLES or self.role.startswith("pg_"):
-            raise ValueError(f"app_role cannot be {self.role}: that role has another purpose")
+            raise SettingsError(
+                f"app_role cannot be {self.role}: that role has another purpose",
+                "choose another name.",
+            )
         if self.database in RESERVED_DATABASES:
-            raise ValueError(f"app_database cannot be {self.database}: PostgreSQL needs it itself")
+            raise SettingsError(
+                f"app_database cannot be {self.database}: PostgreSQL needs it itself",
+                "choose another name.",
+            )
         return self
 
 
@@ -185,7 +230,7 @@ class Haproxy(Component):
     rw_port: Port
     ro_port: Port
     stats_port: Port
-    max_connections: int = Field(ge=10, le=1_000_000)
+    max_connections: int = Field(ge=10, le=1_000_000, description="10 to 1000000 connections")
 
 
 class Pgbackrest(Component):
@@ -195,10 +240,10 @@ class Pgbackrest(Component):
     group: ClassVar[str] = "pgbackrest"
 
     repository_path: AbsolutePath
-    retention_days: int = Field(ge=1, le=9999)
-    full_schedule: str = Field(pattern=r"^[^\n]+$", description="systemd's OnCalendar")
-    diff_schedule: str = Field(pattern=r"^[^\n]+$", description="systemd's OnCalendar")
-    process_max: int = Field(ge=1, le=999)
+    retention_days: int = Field(ge=1, le=9999, description="1 to 9999 days")
+    full_schedule: Calendar
+    diff_schedule: Calendar
+    process_max: int = Field(ge=1, le=999, description="1 to 999 processes")
 
 
 class Verify(Component):
@@ -206,8 +251,8 @@ class Verify(Component):
 
     prefix: ClassVar[str] = "verify_"
 
-    maximum_lag_mib: int = Field(ge=1)
-    format: Literal["table", "json"]
+    maximum_lag_mib: int = Field(ge=1, description="a number of MiB, 1 or more")
+    format: Literal["table", "json"] = Field(description="table or json")
 
 
 COMPONENTS: tuple[type[Component], ...] = (

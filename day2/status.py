@@ -3,7 +3,11 @@
 pyinfra inventory.py day2/status.py -y
 """
 
-import plan
-from operations import summary
+from pyinfra import host
 
-summary.deploy(plan.cluster())
+import plan
+from operations import preflight, summary
+
+cluster = plan.cluster()
+if preflight.look(cluster, cluster.host(host.name)):
+    summary.deploy(cluster)

@@ -11,12 +11,14 @@ class Identity(TypedDict):
     """os-release as it stands there, the kind of container ("" on a real host), sudo's answer.
 
     `ssh_port` is the port of the host that this very connection came in by, 0 without one.
+    `addresses` are its own IPv4 addresses for others; none where `ip` is missing.
     """
 
     os_release: dict[str, str]
     container: str
     sudo: bool
     ssh_port: int
+    addresses: list[str]
 
 
 class HostIdentity(FactBase[Identity | None]):
@@ -28,6 +30,9 @@ class HostIdentity(FactBase[Identity | None]):
             "cat /etc/os-release;"
             ' echo "pgha_container=$(systemd-detect-virt --container 2>/dev/null)";'
             ' echo "pgha_ssh_port=${SSH_CONNECTION##* }";'
+            # A user's PATH may lack /usr/sbin, which is where `ip` stands on Enterprise Linux.
+            ' echo "pgha_addresses=$(PATH="$PATH:/usr/sbin" ip -4 -o addr show 2>/dev/null'
+            ' | awk \'{ sub("/.*", "", $4); printf "%s,", $4 }\')";'
             ' if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then echo pgha_sudo=yes; fi'
         )
 
@@ -35,11 +40,13 @@ class HostIdentity(FactBase[Identity | None]):
     def process(self, output: list[str]) -> Identity:
         pairs = (line.partition("=") for line in output if "=" in line)
         values = {key: (shlex.split(value) or [""])[0] for key, _, value in pairs}
+        addresses = values.pop("pgha_addresses", "").split(",")
         container = values.pop("pgha_container", "none")
         return Identity(
             sudo=values.pop("pgha_sudo", "") == "yes",
             ssh_port=int(values.pop("pgha_ssh_port", "") or 0),
             container="" if container == "none" else container,
+            addresses=[one for one in addresses if one and not one.startswith("127.")],
             os_release=values,
         )
 

@@ -40,13 +40,22 @@ def proof(name: str, good: str, faults: Sequence[str], hint: str) -> Proof:
     return Proof(name, "ok", good)
 
 
-def hosts(answering: Sequence[str], lost: Sequence[str], left_out: Sequence[str]) -> Proof:
-    """Every host of this run answers, from the first proof to the last."""
+def hosts(
+    answering: Sequence[str],
+    lost: Sequence[str],
+    left_out: Sequence[str],
+    unfit: Sequence[tuple[str, str]] = (),
+) -> Proof:
+    """Every host of this run answers, from the first proof to the last; `unfit` has reasons."""
     good = f"{len(answering)} of {len(answering)} answer"
     if left_out:
         good += f"; not part of this run: {', '.join(left_out)}"
     faults = [f"{', '.join(lost)} cannot be reached, or stopped answering"] if lost else []
-    return proof("hosts", good, faults, "is it up? Try ssh to it as the user that deploys.")
+    hints = ["is it up? Try ssh to it as the user that deploys."] if lost else []
+    for fault, hint in unfit:
+        faults.append(fault)
+        hints.append(hint)
+    return proof("hosts", good, faults, " ".join(dict.fromkeys(hints)))
 
 
 def unproven(name: str, group: str, is_asked: bool) -> Proof:

@@ -1,11 +1,12 @@
 """May this host take the cluster? Asked of every host before the first change to any."""
 
-from pyinfra import host, state
+from pyinfra import host, logger, state
 from pyinfra.api.exceptions import DeployError
 
 import platforms
 from cluster import Cluster, Host
 from facts.hosts import DataDirectory, HostIdentity, Identity, Room
+from operations import report
 from platforms import Platform
 
 
@@ -16,7 +17,7 @@ def identify(cluster: Cluster, here: Host) -> tuple[Platform, Identity]:
         raise DeployError(f"{here.name} did not answer\n    HINT: try ssh to it as the same user.")
     if not (identity["sudo"] or state.config.SUDO_PASSWORD):
         raise DeployError(
-            f"no sudo without a password on {here.name}\n"
+            f"{here.name}: no sudo without a password\n"
             "    HINT: allow it (NOPASSWD) for the user that deploys, or add --same-sudo-password."
         )
     try:
@@ -26,7 +27,25 @@ def identify(cluster: Cluster, here: Host) -> tuple[Platform, Identity]:
             f"{here.name} runs {system}, which this project does not know\n"
             "    HINT: use Rocky, AlmaLinux or RHEL 8 or 9, or Debian or Ubuntu."
         ) from None
+    if identity["addresses"] and here.address not in identity["addresses"]:
+        raise DeployError(
+            f"{here.address} is not an address of {here.name}, "
+            f"which has {', '.join(identity['addresses'])}\n"
+            "    HINT: put the right one in the inventory: the others reach it there."
+        )
     return platform, identity
+
+
+def look(cluster: Cluster, here: Host) -> Platform | None:
+    """Return the host's platform; one that is unfit counts as lost, and hides no other."""
+    try:
+        return identify(cluster, here)[0]
+    except DeployError as error:
+        if report.active() == [here.name]:  # nobody would be left to tell
+            raise
+        logger.error(f"{host.print_prefix}{error}")
+        report.lose(*str(error).split("\n    HINT: "))
+        return None
 
 
 def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: bool) -> None:

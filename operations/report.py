@@ -32,11 +32,19 @@ PROOFS = {
 PROVEN: list[Proof] = []
 REACHED: dict[str, dict[str, bool]] = {}
 """What each host got through to: judged when all have tried."""
+UNFIT: dict[str, tuple[str, str]] = {}
+"""Why a host that answers could not be asked, and how to mend it."""
 
 
 def record(proof: Proof) -> None:
     """Keep a proof for the table."""
     PROVEN.append(proof)
+
+
+def lose(reason: str, hint: str) -> None:
+    """Go on without this host, and fail the proof of hosts for this reason."""
+    UNFIT[host.name] = reason, hint
+    state.fail_hosts({inventory.get_host(host.name)})
 
 
 def failed(name: str) -> bool:
@@ -85,8 +93,9 @@ def _all(cluster: Cluster) -> list[Proof]:
     found = [
         judgement.hosts(
             [member.name for member in part if member.name not in lost],
-            [member.name for member in part if member.name in lost],
+            [member.name for member in part if member.name in lost - UNFIT.keys()],
             [member.name for member in cluster.hosts if member not in part],
+            list(UNFIT.values()),
         ),
         *PROVEN,
         judgement_access.firewall(cluster, REACHED),

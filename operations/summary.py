@@ -14,9 +14,8 @@ from operations import Commands
 
 
 def deploy(cluster: Cluster) -> None:
-    """Print the cluster once, from the first database host of this run."""
-    if plan.first_of([member.name for member in cluster.postgres_members]):
-        printed(name="Show the cluster", cluster=cluster)
+    """Print the cluster once, from the first database host that is left at the end."""
+    printed(name="Show the cluster", cluster=cluster)
 
 
 @operation()
@@ -32,7 +31,7 @@ def printed(cluster: Cluster) -> Commands:
 
         summary.printed(name="Show the cluster", cluster=cluster)
     """
-    if state.is_executing:
+    if state.is_executing and plan.first_of([member.name for member in cluster.postgres_members]):
         is_json = bool(plan.command_line.get("json_output"))  # stdout belongs to the JSON then
         click.echo("\n".join(lines(cluster)), err=is_json)
     host.noop("shown")

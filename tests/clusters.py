@@ -18,9 +18,9 @@ DEFAULTS: dict[str, Any] = {
 SECRETS = Secrets(
     superuser="superuserPass1",
     replication="replicationPass2",
-    rewind="rewindPass3",
+    rewind="rewindRolePass3",
     rest_api="restApiPass4",
-    app="appPass5",
+    app="applicationPass5",
 )
 # A value for `described` that takes a setting away.
 REMOVED = object()
@@ -51,21 +51,25 @@ def five_hosts(
 ) -> list[HostData]:
     """Return the hosts of an inventory: five of them, unless `groups` adds or changes some.
 
-    + groups: by host, instead of or beside the five hosts' own
+    + groups: by host, instead of or beside the five hosts' own; without any, a host is left out
     + addresses: by host
-    + data: of one host each, over the settings
+    + data: of one host each, over the settings; `REMOVED` takes one away
     + settings: of every host; `REMOVED` takes one away
     """
-    every = {k: v for k, v in (DEFAULTS | settings).items() if v is not REMOVED}
+    every = DEFAULTS | settings
     where = ADDRESSES | dict(addresses or {})
+    own = data or {}
     return [
         HostData(
-            name,
-            frozenset(of),
-            every | {"address": where.get(name, "")} | dict((data or {}).get(name, {})),
+            name, frozenset(of), _kept(every | {"address": where.get(name, "")}, own.get(name))
         )
         for name, of in {**FIVE_HOSTS, **(groups or {})}.items()
+        if of
     ]
+
+
+def _kept(every: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {k: v for k, v in {**every, **(own or {})}.items() if v is not REMOVED}
 
 
 def described(**changes: Any) -> Cluster:

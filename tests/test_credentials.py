@@ -9,7 +9,7 @@ from credentials import NAMES, keep, made_up, read, validated
 from settings import SettingsError
 from tests.refusals import in_form
 
-GOOD_SECRETS = {name: f"f4Ke{name}Zz" for name in NAMES}
+GOOD_SECRETS = {name: f"f4Ke-{name}-0123Zz" for name in NAMES}
 
 BAD_SECRETS: dict[str, Any] = {
     "changeme": "changeme",
@@ -38,6 +38,12 @@ def test_refuses_a_secret_at(bad: Any, name: str) -> None:
     assert "strong value" in error.hint
 
 
+def test_refuses_a_secret_that_is_short() -> None:
+    with pytest.raises(SettingsError) as caught:
+        validated(GOOD_SECRETS | {"app": "f4Ke-12345Z"})
+    assert in_form(caught.value).problem == "the secret app is shorter than 12 characters"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_refuses_a_secret_that_is_missing(name: str) -> None:
     with pytest.raises(SettingsError, match=f"the secret {name} is missing"):
@@ -51,7 +57,7 @@ def test_refuses_an_unknown_secret() -> None:
 
 def test_refuses_a_secret_that_clients_would_encode_differently() -> None:
     with pytest.raises(SettingsError, match="the secret app has characters beyond ASCII"):
-        validated(GOOD_SECRETS | {"app": "Gr\u00fc\u00dfe4Zz"})
+        validated(GOOD_SECRETS | {"app": "Gr\u00fc\u00dfe-0123-Zz"})
 
 
 def test_refuses_a_key_that_is_no_name() -> None:
@@ -65,6 +71,20 @@ def test_refuses_a_file_that_is_no_text(tmp_path: Path) -> None:
     path.chmod(0o600)
     with pytest.raises(SettingsError, match="is not a YAML mapping"):
         read(path)
+
+
+def test_refuses_a_path_that_is_no_file(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / ("x" * 300)):
+        with pytest.raises(SettingsError, match="cannot be read: ") as caught:
+            read(path)
+        assert "secrets_file" in in_form(caught.value).hint
+
+
+def test_refuses_a_place_where_nobody_can_write(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="cannot be written: ") as caught:
+        keep(made_up(), tmp_path / "file" / "secrets.yml")
+    assert "secrets_file" in in_form(caught.value).hint
 
 
 def test_keeps_what_it_reads_again_and_never_over_a_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ refused before the first of them."""
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -55,15 +56,23 @@ def _hosts(operation: dict[str, Any]) -> Iterator[str]:
         yield from (host.removeprefix("@fake/") for host in operation[outcome])
 
 
-def deploy(*arguments: str, secrets: Path, situation: str = "") -> Run:
-    """Run deploy.py on the fake hosts."""
+FAKE = "tests/inventories/fake.py"
+
+
+def pyinfra(*arguments: str, situation: str = "") -> Run:
+    """Run pyinfra as somebody types it."""
     done = subprocess.run(
-        [sys.executable, "-m", "pyinfra", "tests/inventories/fake.py", "deploy.py", *arguments,
-         "--data", f"secrets_file={secrets}"],
+        [sys.executable, "-m", "pyinfra", *arguments],
         cwd=ROOT, env=os.environ | ENVIRONMENT | {"PGHA_FAKE": situation},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     return Run(done.returncode, done.stdout, done.stderr)
+
+
+def deploy(*arguments: str, secrets: Path, situation: str = "") -> Run:
+    """Run deploy.py on the fake hosts."""
+    secret = f"secrets_file={secrets}"
+    return pyinfra(FAKE, "deploy.py", *arguments, "--data", secret, situation=situation)
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +194,47 @@ def test_limit_without_match_is_an_error(arguments: Sequence[str], secrets_file:
     assert run.code != 0
     assert "Traceback" not in run.output
     assert "Starting operation" not in run.output
-    assert "@fake/haproxy" in run.stderr.partition("HINT: ")[2]
+    assert run.stderr.partition("HINT: there are ")[2].split("\n")[0] == (
+        "@fake/node1, @fake/node2, @fake/node3, @fake/haproxy, @fake/pgbackrest, "
+        "etcd, postgres, haproxy, pgbackrest."
+    )
+
+
+NOBODY = {
+    "misspelt_inventory": ("nosuch.py", "deploy.py", "-y"),
+    "inventory_in_no_folder": ("nosuch/inventory.py", "verify.py", "-y"),
+    "limit_that_is_excluded": (FAKE, "deploy.py", "-y", "--limit", "etcd", "--exclude", "postgres"),
+}
+
+
+@pytest.mark.parametrize("arguments", NOBODY.values(), ids=NOBODY)
+def test_refuses_a_run_that_no_host_takes_part_in(arguments: Sequence[str]) -> None:
+    run = pyinfra(*arguments)
+    assert "no host takes part in this run" in refused(run)
+    says = "--exclude takes" if arguments[0] == FAKE else f"there is no {arguments[0]}: give the"
+    assert says in run.stderr.partition("HINT: ")[2]
+
+
+def test_an_inventory_that_is_no_python_is_pyinfras_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "inventory.py").write_text("etcd = [(")
+    run = pyinfra(str(tmp_path / "inventory.py"), "deploy.py", "-y")
+    assert run.code != 0
+    assert "SyntaxError" in run.stderr
+    assert "Context not set" not in run.stderr
+
+
+OF_PYINFRA = {
+    "debug-inventory": ("inventory.py", "debug-inventory"),
+    "exec": (FAKE, "-y", "exec", "--", "true"),
+    "fact": (FAKE, "fact", "server.Hostname"),
+}
+
+
+@pytest.mark.parametrize("arguments", OF_PYINFRA.values(), ids=OF_PYINFRA)
+def test_what_pyinfra_does_by_itself_still_works(arguments: Sequence[str]) -> None:
+    run = pyinfra(*arguments)
+    assert run.code == 0, run.stderr
+    assert "node1]" in run.output
 
 
 def test_chosen_phases_are_all_that_runs(secrets_file: Path) -> None:
@@ -232,7 +281,11 @@ def test_refuses_bad_settings(data: str, says: str, tmp_path: Path) -> None:
 
 SITUATIONS = {
     "unsupported_os": ["node2 runs slackware", "Debian or Ubuntu"],
-    "no_sudo": ["no sudo without a password on @fake/pgbackrest", "NOPASSWD"],
+    "no_sudo": ["@fake/pgbackrest: no sudo without a password", "NOPASSWD"],
+    "misspelt_address": [
+        "10.0.0.12 is not an address of @fake/node2, which has 10.0.0.22\n",
+        "put the right one in the inventory",
+    ],
     "foreign_data": ["/data/pgdata on @fake/node3 holds a PostgreSQL 15 cluster", "adopt it"],
     "foreign_files": ["/data/pgdata on @fake/node3 holds a set of other files", "Move it away"],
     "small_disk": ["@fake/node1 has 100 MiB free", "larger disk"],
@@ -270,6 +323,44 @@ def test_first_failure_stops_the_run(secrets_file: Path) -> None:
     assert "Traceback" not in run.output
     assert "Starting operation: Configure and start HAProxy" in run.stderr
     assert "Starting operation: Show the cluster" not in run.stderr
+
+
+# --- looked at only ---------------------------------------------------------------------------
+
+UNFIT = {
+    "first_no_sudo": "@fake/node1: no sudo without a password",
+    "unsupported_os": "@fake/node2 runs slackware",
+    "misspelt_address": "10.0.0.12 is not an address of @fake/node2",
+}
+
+
+@pytest.mark.parametrize(("situation", "says"), UNFIT.items(), ids=UNFIT)
+def test_proofs_go_on_without_an_unfit_host(situation: str, says: str, secrets_file: Path) -> None:
+    run = pyinfra(
+        FAKE, "verify.py", "-y", "--data", "verify_format=json",
+        "--data", f"secrets_file={secrets_file}", situation=situation,
+    )  # fmt: skip
+    assert run.code != 0
+    assert "Traceback" not in run.output
+    proofs = {proof["name"]: proof for proof in json.loads(run.stdout)["proofs"]}
+    assert proofs["hosts"]["status"] == "failed"
+    assert proofs["hosts"]["evidence"].startswith(says)
+    assert proofs["patroni"]["status"] == "ok"
+
+
+def test_proofs_of_unfit_hosts_alone_end_with_the_reason(secrets_file: Path) -> None:
+    run = pyinfra(FAKE, "verify.py", "-y", "--limit", "@fake/node1",
+                  "--data", f"secrets_file={secrets_file}", situation="first_no_sudo")  # fmt: skip
+    assert UNFIT["first_no_sudo"] in refused(run)
+
+
+def test_status_goes_on_without_an_unfit_host() -> None:
+    run = pyinfra(FAKE, "day2/status.py", "-y", situation="first_no_sudo")
+    assert run.code != 0
+    assert UNFIT["first_no_sudo"] in run.stderr
+    assert "Traceback" not in run.output
+    assert "Cluster pgha" in run.stdout
+    assert re.search(r"node3 .* replica +streaming", run.stdout)
 
 
 # --- secrets ----------------------------------------------------------------------------------
@@ -310,6 +401,15 @@ BAD_FILES = {
     "placeholder": (vars(SECRETS) | {"app": "changeme"}, 0o600, "the secret app is missing or"),
     "not_a_mapping": (["f4KeZz"], 0o600, "is not a YAML mapping"),
 }
+
+
+def test_refuses_a_secrets_file_that_is_a_directory(tmp_path: Path) -> None:
+    assert f"{tmp_path} cannot be read: Is a directory" in refused(deploy("-y", secrets=tmp_path))
+
+
+def test_refuses_a_secrets_file_that_cannot_be(tmp_path: Path) -> None:
+    text = refused(deploy("-y", secrets=tmp_path / ("x" * 300)))
+    assert "cannot tell whether there is a" in text
 
 
 @pytest.mark.parametrize(("content", "mode", "says"), BAD_FILES.values(), ids=BAD_FILES)

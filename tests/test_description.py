@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from description import HostData, describe
-from settings import SettingsError
-from tests.clusters import DEFAULTS, described, five_hosts
+from cluster import Cluster
+from description import PORT_SETTINGS, HostData, describe
+from settings import KNOWN_NAMES, SettingsError
+from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
 from tests.refusals import in_form, refusal
 
 # situation: (changes, what the problem names, what the HINT names)
@@ -71,9 +72,46 @@ BAD_INVENTORIES: dict[str, tuple[dict[str, Any], Sequence[str], str]] = {
         "address",
     ),
     "no_address_and_a_name_that_is_none": (
-        {"addresses": {"pgbackrest": ""}},
-        ["the address of pgbackrest"],
+        {"data": {"pgbackrest": {"address": REMOVED}}},
+        ["the address of pgbackrest, 'pgbackrest'"],
         "address",
+    ),
+    **{
+        f"address_given_as_{address!r}": (
+            {"data": {"node2": {"address": address, "ssh_hostname": "10.0.0.99"}}},
+            [f"the address of node2, {address!r}, is not"],
+            "address",
+        )
+        for address in (
+            "",
+            None,
+            "0.0.0.0",  # noqa: S104 - to be refused
+            "127.0.0.1",
+            "169.254.0.9",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+        )
+    },
+    "ssh_port_that_is_true": (
+        {"data": {"node2": {"ssh_port": True}}},
+        ["the ssh_port of node2, True, is not a port"],
+        "1 to 65535",
+    ),
+    "a_host_in_no_group_of_ours": (
+        {"groups": {"web": ["other", "inventory"]}},
+        ["web is in none of the groups etcd, postgres, haproxy, pgbackrest"],
+        "give it an inventory of its own.",
+    ),
+    "a_group_misspelt": (
+        {"groups": {"node4": ["postgre", "docker"]}},
+        ["node4 is in none of the groups"],
+        "did you mean the group postgres?",
+    ),
+    "a_stranger_with_settings": (
+        {"groups": {"laptop": ["office"]}, "data": {"laptop": {"patroni_tll": 1}}},
+        ["laptop is in none of the groups"],
+        "an inventory of its own",
     ),
     "hosts_disagree": (
         {"data": {"node2": {"patroni_ttl": 40}}},
@@ -134,11 +172,7 @@ TAKEN_INVENTORIES: dict[str, dict[str, Any]] = {
         "addresses": {"e": "10.0.0.51"},
     },
     "one_etcd_member": {"groups": {"node2": ["postgres"], "node3": ["postgres"]}},
-    "a_host_outside_the_cluster": {"groups": {"laptop": ["office"]}},
-    "a_strangers_settings_are_nobodys": {
-        "groups": {"laptop": ["office"]},
-        "data": {"laptop": {"patroni_tll": 1, "cluster_name": "NO"}},
-    },
+    "a_group_more_named_after_the_inventory": {"groups": {"haproxy": ["haproxy", "inventory"]}},
     "a_component_set_where_it_is_not": {"data": {"haproxy": {"patroni_ttl": 99}}},
 }
 
@@ -154,7 +188,17 @@ def test_refuses(bad: dict[str, Any], culprits: Sequence[str], way: str) -> None
 def test_refuses_two_on_a_port(bad: dict[str, Any], rivals: tuple[str, str], host: str) -> None:
     error = refusal(**bad)
     assert f"of {host} is wanted by {rivals[0]} and {rivals[1]}" in error.problem
-    assert "change one of the two" in error.hint
+    assert [name for name in error.hint.split() if name.strip(".") in PORT_SETTINGS.values()]
+
+
+def test_a_port_clash_names_both_settings() -> None:
+    assert refusal(haproxy_ro_port=5000).hint == "change haproxy_rw_port or haproxy_ro_port."
+
+
+def test_every_port_has_its_setting(cluster: Cluster) -> None:
+    purposes = {opening.purpose for host in cluster.hosts for opening in cluster.openings(host)}
+    assert PORT_SETTINGS.keys() == purposes | {"SSH", "HAProxy statistics"}
+    assert set(PORT_SETTINGS.values()) - {"ssh_port"} <= KNOWN_NAMES
 
 
 @pytest.mark.parametrize("good", TAKEN_INVENTORIES.values(), ids=TAKEN_INVENTORIES)
@@ -175,7 +219,7 @@ def test_refuses_an_empty_inventory() -> None:
 
 
 def test_a_host_without_address_is_reached_as_pyinfra_does() -> None:
-    data = {"node1": {"address": "", "ssh_hostname": "10.0.0.99"}}
+    data = {"node1": {"address": REMOVED, "ssh_hostname": "10.0.0.99"}}
     assert described(data=data).host("node1").address == "10.0.0.99"
 
 

@@ -365,6 +365,8 @@ def test_firewall_targets_are_the_others_ports_in_this_run(walled: Cluster) -> N
 def test_hosts() -> None:
     says(judgement.hosts(["a", "b"], [], []), "ok", "2 of 2")
     says(judgement.hosts(["a"], ["b"], []), "failed", "b cannot be reached")
+    unfit = judgement.hosts(["a"], [], [], [("c: no sudo", "allow it.")])
+    assert (unfit.status, unfit.evidence, unfit.hint) == ("failed", "c: no sudo", "allow it.")
     says(judgement.hosts(["a"], [], ["c"]), "ok", "not part of this run: c")
 
 

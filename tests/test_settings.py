@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from description import describe
-from settings import KNOWN_NAMES, SettingsError
+from settings import COMPONENTS, KNOWN_NAMES, SettingsError
 from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
 from tests.refusals import in_form, refusal
 
@@ -21,17 +21,17 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "ttl_below_patronis_minimum": (
         {"patroni_ttl": 19, "patroni_loop_wait": 1, "patroni_retry_timeout": 3},
         "patroni_ttl cannot be 19",
-        "20 or more",
+        "it takes 20 to 600 seconds, for which a lost primary keeps the lead.",
     ),
     "loop_wait_below_patronis_minimum": (
         {"patroni_loop_wait": 0},
         "patroni_loop_wait",
-        "1 or more",
+        "1 to 300 seconds",
     ),
     "retry_timeout_below_patronis_minimum": (
         {"patroni_retry_timeout": 2},
         "patroni_retry_timeout cannot be 2",
-        "3 or more",
+        "3 to 300 seconds",
     ),
     "negative_lag_on_failover": (
         {"patroni_maximum_lag_on_failover": -1},
@@ -41,13 +41,17 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "app_role_is_the_superuser": (
         {"app_role": "postgres"},
         "app_role cannot be postgres",
-        "change one of them",
+        "choose another name.",
     ),
-    "app_role_is_patronis": ({"app_role": "replicator"}, "app_role cannot be replicator", "change"),
+    "app_role_is_patronis": (
+        {"app_role": "replicator"},
+        "app_role cannot be replicator",
+        "another",
+    ),
     "app_database_is_a_template": (
         {"app_database": "template1"},
         "app_database cannot be template1",
-        "change",
+        "choose another name.",
     ),
     "owned_parameter_in_other_letters": (
         {"postgresql_parameters": {"Archive_Mode": "off"}},
@@ -114,7 +118,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "client_network_with_host_bits": (
         {"cluster_client_networks": ["10.0.0.5/8"]},
         "cluster_client_networks",
-        "networks that may use HAProxy",
+        "a list of networks",
     ),
     "client_network_that_is_none": (
         {"cluster_client_networks": ["anywhere"]},
@@ -132,10 +136,10 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "packages_pgdg_apt_url",
         "URL",
     ),
-    "port_zero": ({"haproxy_rw_port": 0}, "haproxy_rw_port cannot be 0", "group_data/all.py"),
-    "port_too_high": ({"etcd_peer_port": 65536}, "etcd_peer_port", "group_data/all.py"),
-    "port_as_text": ({"postgresql_port": "5432"}, "postgresql_port", "group_data/all.py"),
-    "port_as_truth": ({"patroni_rest_port": True}, "patroni_rest_port", "group_data/all.py"),
+    "port_zero": ({"haproxy_rw_port": 0}, "haproxy_rw_port cannot be 0", "1 to 65535"),
+    "port_too_high": ({"etcd_peer_port": 65536}, "etcd_peer_port", "1 to 65535"),
+    "port_as_text": ({"postgresql_port": "5432"}, "postgresql_port", "unquoted"),
+    "port_as_truth": ({"patroni_rest_port": True}, "patroni_rest_port", "a port"),
     "path_not_absolute": ({"postgresql_data_dir": "data"}, "postgresql_data_dir", "two levels"),
     "path_with_shell_in_it": ({"etcd_data_dir": "/x; rm -rf /"}, "etcd_data_dir", "two levels"),
     "path_with_last_slash": (
@@ -156,21 +160,26 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "etcd_compaction_retention",
         "such as 1h",
     ),
-    "role_with_quotes": ({"app_role": 'a"; DROP'}, "app_role", "all.py"),
-    "database_with_capitals": ({"app_database": "App"}, "app_database", "all.py"),
-    "no_retention": ({"pgbackrest_retention_days": 0}, "pgbackrest_retention_days", "all.py"),
+    "role_with_quotes": ({"app_role": 'a"; DROP'}, "app_role", "lower-case letters"),
+    "database_with_capitals": ({"app_database": "App"}, "app_database", "lower-case letters"),
+    "no_retention": ({"pgbackrest_retention_days": 0}, "pgbackrest_retention_days", "days"),
     "schedule_with_second_line": (
         {"pgbackrest_full_schedule": "daily\nExecStart=/bin/true"},
         "pgbackrest_full_schedule",
         "OnCalendar",
     ),
     "parameters_as_text": ({"postgresql_parameters": "fsync=off"}, "postgresql_parameters", "conf"),
-    "parameter_without_value": (
-        {"postgresql_parameters": {"work_mem": None}},
-        "postgresql_parameters",
+    "parameter_of_two_values": (
+        {"postgresql_parameters": {"max_connections": ["b"]}},
+        "postgresql_parameters.max_connections cannot be ['b']",
         "as in postgresql.conf",
     ),
-    "format_unknown": ({"verify_format": "xml"}, "verify_format", "all.py"),
+    "parameter_without_value": (
+        {"postgresql_parameters": {"work_mem": None}},
+        "postgresql_parameters.work_mem cannot be None",
+        "as in postgresql.conf",
+    ),
+    "format_unknown": ({"verify_format": "xml"}, "verify_format", "table or json"),
     **{
         f"parameter_{name}_is_ours": (
             {"postgresql_parameters": {"work_mem": "8MB", name: "x"}},
@@ -220,6 +229,18 @@ def test_refuses_without(name: str) -> None:
 
 def test_the_culprits_value_stands_in_the_problem() -> None:
     assert "patroni_ttl cannot be 'soon'" in refusal(patroni_ttl="soon").problem
+
+
+EVERY_FIELD = {
+    c.prefix + field: model for c in COMPONENTS for field, model in c.model_fields.items()
+}
+
+
+@pytest.mark.parametrize("name", sorted(EVERY_FIELD))
+def test_every_setting_says_what_it_takes(name: str) -> None:
+    error = refusal(**{name: object()})
+    assert error.hint == f"it takes {EVERY_FIELD[name].description}."
+    assert "tuple" not in str(error)
 
 
 # --- whatever somebody writes there -----------------------------------------------------------

@@ -43,6 +43,12 @@ _SITUATIONS = {
     "": ("", "", ""),
     "unsupported_os": ("node2", "os-release", "ID=slackware\npgha_sudo=yes"),
     "no_sudo": ("pgbackrest", "os-release", _os_release),
+    "first_no_sudo": ("node1", "os-release", _os_release),
+    "misspelt_address": (
+        "node2",
+        "os-release",
+        f"{_os_release}\npgha_sudo=yes\npgha_addresses=127.0.0.1,10.0.0.22,",
+    ),
     "foreign_data": ("node3", "PG_VERSION", _data("cluster", version="15", managed="0")),
     "foreign_files": ("node3", "PG_VERSION", _data("other")),
     "small_disk": ("node1", "PG_VERSION", _data(free=100)),
@@ -57,7 +63,7 @@ def _answers(name):
     unlucky, asked, answer = _SITUATIONS[_os.environ.get("PGHA_FAKE", "")]
     wrong = {asked: answer} if name == unlucky else {}
     usual = {
-        "os-release": f"{_os_release}\npgha_sudo=yes",
+        "os-release": f"{_os_release}\npgha_sudo=yes\npgha_addresses=127.0.0.1,{_ADDRESSES[name]},",
         "PG_VERSION": _data(),
         _re.compile("for unit in *;"): "end",
         **{
@@ -76,6 +82,10 @@ def _answers(name):
         "member list": "null",
         "endpoint health": _json.dumps(_health),
         "for pair in": [f"{member} {_json.dumps(told)}" for member, told in _patroni.items()],
+        '"$url/cluster"': [
+            f"{_cluster.rest_url(member)} {_json.dumps({'members': _members})}"
+            for member in _cluster.postgres_members
+        ],
         "/cluster": _json.dumps({"members": _members}),
         "patroni.dynamic.json": [
             _json.dumps(line) for line in (_live, {}, 1.0, 1.0, 1.0, {"loaded": 2, "waiting": []})
