@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from identities import AUTHORITY, Identity
 from settings import (
     App,
     Etcd,
@@ -17,6 +18,7 @@ from settings import (
     Patroni,
     Pgbackrest,
     Postgresql,
+    Tls,
     Verify,
 )
 
@@ -66,6 +68,7 @@ class Cluster:
 
     hosts: tuple[Host, ...]
     general: General
+    tls: Tls
     packages: Packages
     etcd: Etcd
     patroni: Patroni
@@ -106,17 +109,32 @@ class Cluster:
     # --- addresses ----------------------------------------------------------------------------
 
     def etcd_client_url(self, host: Host) -> str:
-        return f"http://{host.address}:{self.etcd.client_port}"
+        return f"https://{host.address}:{self.etcd.client_port}"
 
     def etcd_peer_url(self, host: Host) -> str:
-        return f"http://{host.address}:{self.etcd.peer_port}"
+        return f"https://{host.address}:{self.etcd.peer_port}"
 
     @property
     def etcd_endpoints(self) -> str:
         return ",".join(self.etcd_client_url(host) for host in self.etcd_members)
 
     def rest_url(self, host: Host) -> str:
-        return f"http://{host.address}:{self.patroni.rest_port}"
+        return f"https://{host.address}:{self.patroni.rest_port}"
+
+    def identities(self, host: Host) -> tuple[Identity, ...]:
+        """Return whom the services of `host` prove to be: etcd's, and postgres with Patroni's."""
+        dns: tuple[str, ...] = (host.name, "localhost")
+        addresses: tuple[str, ...] = (host.address, "127.0.0.1")
+        found = []
+        if host.is_etcd:
+            found.append(Identity("etcd", host.name, dns, addresses))
+        if host.is_postgres:
+            # HAProxy passes TLS through: whoever connects to it checks PostgreSQL's certificate.
+            proxies = self.haproxy_hosts
+            dns = _merge(dns, tuple(proxy.name for proxy in proxies))
+            addresses = _merge(addresses, tuple(proxy.address for proxy in proxies))
+            found.append(Identity("postgres", host.name, dns, addresses))
+        return tuple(found)
 
     # --- who talks to whom --------------------------------------------------------------------
 
@@ -154,13 +172,13 @@ class Cluster:
         ]
         for network in _cidrs(self.postgres_members):
             lines += [
-                f"host replication replicator {network} scram-sha-256",
-                f"host postgres rewind_user {network} scram-sha-256",
+                f"hostssl replication replicator {network} scram-sha-256",
+                f"hostssl postgres rewind_user {network} scram-sha-256",
             ]
         for network in _cidrs(self.haproxy_hosts):
             lines += [
-                f"host all {','.join(own_roles)} {network} reject",
-                f"host all all {network} scram-sha-256",
+                f"hostssl all {','.join(own_roles)} {network} reject",
+                f"hostssl all all {network} scram-sha-256",
             ]
         return tuple(lines)
 
@@ -175,6 +193,11 @@ class Cluster:
             "max_wal_senders": streams,
             "max_replication_slots": streams,
             "password_encryption": "scram-sha-256",
+            "ssl": "on",
+            "ssl_min_protocol_version": "TLSv1.2",
+            "ssl_ca_file": AUTHORITY,
+            "ssl_cert_file": Identity("postgres", "").certificate,
+            "ssl_key_file": Identity("postgres", "").key,
             "archive_mode": "on",
             # No archive-push-queue-max: while the repository is away WAL stays, none is dropped.
             "archive_command": f"pgbackrest --stanza={self.stanza} archive-push %p",

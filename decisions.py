@@ -156,6 +156,21 @@ def switchover_candidate(members: Sequence[PatroniMember]) -> PatroniMember:
     return min(able, key=lambda m: m.lag or 0)
 
 
+def may_rotate(members: Sequence[PatroniMember], within: Sequence[str]) -> None:
+    """Refuse (Refusal) to change passwords unless there is a leader and all of `within` stream.
+
+    Who does not stream cannot learn the new passwords with the others, and might lead next.
+    """
+    primary = leader(members)
+    sick = [m.name for m in members if m.name in within and not m.is_healthy]
+    if primary is None or primary.name not in within or sick:
+        what = f"{sick[0]} does not stream" if sick else "no leader takes part in this run"
+        raise Refusal(
+            f"{what}: passwords are changed when all is well",
+            "see `patronictl list`; a host that is lost can be left out with --exclude.",
+        )
+
+
 # --- Patroni's dynamic configuration ----------------------------------------------------------
 
 # Kept beside the live configuration, where Patroni ignores it: what this project applied last.

@@ -11,7 +11,9 @@ from pyinfra import host
 
 import plan
 from operations import (
+    certificates,
     etcd,
+    etcd_access,
     firewall,
     haproxy,
     packages,
@@ -42,14 +44,18 @@ if phase.begins("firewall"):
     firewall.deploy(cluster, here, identity["ssh_port"])
 if phase.begins("ssh_trust") and (here.is_postgres or here.is_repository):
     ssh_trust.deploy(cluster, here, platform)
+if phase.begins("certificates"):
+    certificates.deploy(cluster, here, secrets)
 if phase.begins("pgbackrest") and (here.is_postgres or here.is_repository):
-    pgbackrest.configure(cluster, here, platform)
+    pgbackrest.configure(cluster, here, platform, secrets)
 if phase.begins("etcd") and here.is_etcd:
-    etcd.deploy(cluster, here, platform)
+    etcd.deploy(cluster, here, platform, secrets)
 if phase.begins("patroni") and here.is_postgres:
     patroni.deploy(cluster, here, platform, secrets)
 if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
 if phase.begins("haproxy") and here.is_haproxy:
     haproxy.deploy(cluster, platform)
+if plan.runs("patroni") and plan.runs("haproxy"):  # behind that line all members have theirs
+    etcd_access.tidy(cluster, secrets)
 summary.deploy(cluster)

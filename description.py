@@ -28,6 +28,7 @@ from settings import (
     Pgbackrest,
     Postgresql,
     SettingsError,
+    Tls,
     Verify,
 )
 
@@ -55,6 +56,7 @@ def describe(hosts: Iterable[HostData]) -> Cluster:
     cluster = Cluster(
         members,
         general=_settings(General, found),
+        tls=_settings(Tls, found),
         packages=_settings(Packages, found),
         etcd=_settings(Etcd, found),
         patroni=_settings(Patroni, found),

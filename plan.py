@@ -5,20 +5,25 @@ which the command line prints without a traceback, before any host is touched.
 """
 
 import difflib
+import os
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import click
+from gevent.lock import BoundedSemaphore
 from pyinfra import host, inventory, state
 from pyinfra.api.exceptions import DeployError, OperationError
 from pyinfra.context import ctx_state
 
+import certificates
 import credentials
+import secret_sources
 from cluster import GROUPS, Cluster
 from credentials import Secrets
 from description import HostData, describe
+from secret_sources import Source
 from settings import SettingsError
 
 # The phases in their order, and the groups whose hosts take part in each.
@@ -27,6 +32,7 @@ PHASES = {
     "system": GROUPS,
     "firewall": GROUPS,
     "ssh_trust": ("postgres", "pgbackrest"),
+    "certificates": GROUPS,
     "etcd": ("etcd",),
     "patroni": ("postgres",),
     "pgbackrest": ("postgres", "pgbackrest"),
@@ -104,8 +110,20 @@ def refuse_run_without_hosts() -> None:
 
 
 @cache
+def secrets_source() -> Source:
+    """Return where the secrets are: a file or a command, of the environment or the settings."""
+    try:
+        settings = {name: host.data.get(name) for name in ("secrets_command", "secrets_file")}
+        return secret_sources.source(os.environ, settings)
+    except SettingsError as error:
+        raise DeployError(str(error)) from None
+
+
+@cache
 def secrets_are_new() -> bool:
     """Say whether this run had to make the secrets up, because there was no file with any."""
+    if not secrets_source().may_make_up:
+        return False
     try:
         return not secrets_path().exists()
     except OSError as error:  # a directory above it is closed to us
@@ -116,23 +134,66 @@ def secrets_are_new() -> bool:
 
 
 def secrets_path() -> Path:
-    """Return where the secrets are kept, as short as it can be said."""
-    path = Path(str(host.data.get("secrets_file") or "secrets.yml"))
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    """Return the secrets file, as short as it can be said."""
+    return secrets_source().path
 
 
-@cache
+_turn = BoundedSemaphore()
+_known: list[Secrets] = []
+
+
 def secrets() -> Secrets:
-    """Return the cluster's secrets: from the secrets file, or newly made for `keep_secrets`."""
-    try:
-        return credentials.made_up() if secrets_are_new() else credentials.read(secrets_path())
-    except SettingsError as error:
-        raise DeployError(str(error)) from None
+    """Return the cluster's secrets: from where they are, or newly made for `keep_secrets`.
+
+    All hosts ask for them at once; a command is run for the first, and the others wait.
+    """
+    with _turn:
+        if not _known:
+            try:
+                _known.append(
+                    _made_up() if secrets_are_new() else secret_sources.read(secrets_source())
+                )
+            except SettingsError as error:
+                raise DeployError(str(error)) from None
+        return _known[0]
+
+
+def _made_up() -> Secrets:
+    name, days = cluster().general.name, cluster().tls.authority_days
+    return credentials.made_up(certificates.new_authority(name, days, certificates.utc_now()))
 
 
 def keep_secrets() -> None:
     """Write newly made secrets to their file, mode 0600, never over one that exists."""
     try:
         credentials.keep(secrets(), secrets_path())
+    except SettingsError as error:
+        raise OperationError(str(error)) from None
+
+
+@cache
+def rotated_secrets() -> Secrets:
+    """Return the secrets with new passwords: all, or those of `--data secrets=replication,app`.
+
+    What a command prints cannot be changed from here: such a run takes over what is new there.
+    """
+    wanted = host.data.get("secrets")
+    try:
+        if not secrets_source().may_make_up:
+            if wanted is not None:
+                raise SettingsError(
+                    "the secrets come from a command, which no new ones can be given to",
+                    "change them where it reads them, and run this without secrets=.",
+                )
+            return secrets()
+        return credentials.rotated(secrets(), credentials.chosen(wanted and str(wanted)))
+    except SettingsError as error:
+        raise DeployError(str(error)) from None
+
+
+def keep_rotated_secrets() -> None:
+    """Write the new passwords over the old ones, in one step."""
+    try:
+        credentials.keep_instead(secrets(), rotated_secrets(), secrets_path())
     except SettingsError as error:
         raise OperationError(str(error)) from None

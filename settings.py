@@ -70,6 +70,24 @@ class General(Component):
     )
 
 
+class Tls(Component):
+    """How long what the cluster's own authority signs is valid."""
+
+    prefix: ClassVar[str] = "tls_"
+
+    certificate_days: int = Field(ge=2, le=825, description="2 to 825 days")
+    authority_days: int = Field(ge=30, le=36500, description="30 to 36500 days")
+
+    @model_validator(mode="after")
+    def authority_outlives_certificates(self) -> Self:
+        if self.authority_days <= self.certificate_days:
+            raise ValueError(
+                f"tls_authority_days ({self.authority_days}) must be more than "
+                f"tls_certificate_days ({self.certificate_days})"
+            )
+        return self
+
+
 class Packages(Component):
     """Where packages come from."""
 
@@ -160,6 +178,11 @@ OWNED_PARAMETERS = frozenset(
         "primary_conninfo",
         "primary_slot_name",
         "restore_command",
+        "ssl",
+        "ssl_ca_file",
+        "ssl_cert_file",
+        "ssl_key_file",
+        "ssl_min_protocol_version",
         "unix_socket_directories",
         "wal_level",
     }
@@ -257,6 +280,7 @@ class Verify(Component):
 
 COMPONENTS: tuple[type[Component], ...] = (
     General,
+    Tls,
     Packages,
     Etcd,
     Patroni,
@@ -266,6 +290,17 @@ COMPONENTS: tuple[type[Component], ...] = (
     Pgbackrest,
     Verify,
 )
-# Names without a component: where the secrets are, which phases run, where a host is.
-OTHER_NAMES = frozenset({"secrets_file", "phases", "address"})
+# Names without a component: where the secrets are, which of them are meant (show_secrets and
+# rotate_passwords), which phases run, whose new host keys are accepted, where a host is.
+OTHER_NAMES = frozenset(
+    {
+        "secrets_file",
+        "secrets_command",
+        "secret",
+        "secrets",
+        "phases",
+        "ssh_trust_replaced",
+        "address",
+    }
+)
 KNOWN_NAMES = OTHER_NAMES | {c.prefix + field for c in COMPONENTS for field in c.model_fields}

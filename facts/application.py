@@ -18,6 +18,47 @@ SELECT json_build_object(
 """
 
 
+# The same for roles that Patroni made: name, "iterations:salt" and hash of each.
+ROLES = """
+SELECT json_build_object(
+    'in_recovery', pg_is_in_recovery(),
+    'roles', (SELECT coalesce(json_object_agg(rolname, json_build_array(
+        split_part(rolpassword, '$', 2), encode(sha256(rolpassword::bytea), 'hex'))), '{}')
+              FROM pg_authid WHERE rolname = ANY (string_to_array(:'roles', ','))))
+"""
+
+
+class Verifiers(TypedDict):
+    """`roles` has ("iterations:salt", hash of the stored verifier) by name; None without."""
+
+    in_recovery: bool
+    roles: dict[str, tuple[str | None, str | None]]
+
+
+class StoredVerifiers(FactBase[Verifiers | None]):
+    """Return what PostgreSQL keeps of passwords, or None where it does not answer.
+
+    + psql: path of psql
+    + port: PostgreSQL's port
+    + roles: names of roles
+    """
+
+    @override
+    def command(self, psql: str, port: int, roles: list[str]) -> StringCommand:
+        return StringCommand(
+            "cd / && if test -x", QuoteString(psql), "; then echo",
+            QuoteString(" ".join(ROLES.split())),
+            "| runuser -u postgres --", QuoteString(psql), "-XAtq -p", QuoteString(str(port)),
+            "-v", QuoteString(f"roles={','.join(roles)}"),
+            "2>/dev/null || echo null; else echo null; fi",
+        )  # fmt: skip
+
+    @override
+    def process(self, output: list[str]) -> Verifiers | None:
+        answer: Verifiers | None = json.loads(output[-1])
+        return answer
+
+
 class Application(TypedDict):
     """`scram` is "iterations:salt" and `sha256` the hash of the stored verifier; None without."""
 

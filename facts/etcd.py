@@ -6,7 +6,12 @@ from typing import Any, TypedDict, TypeVar
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from identities import AUTHORITY, Identity
+
 T = TypeVar("T")
+
+# etcdctl with certificate and password, as the deploy puts it there for root (pgha-etcdctl.j2).
+ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
 
 
 class _Etcdctl(FactBase[T]):
@@ -18,12 +23,12 @@ class _Etcdctl(FactBase[T]):
 
     @override
     def requires_command(self, endpoints: str) -> str:
-        return "etcdctl"
+        return ETCDCTL
 
     @override
     def command(self, endpoints: str) -> StringCommand:
         return StringCommand(
-            f"etcdctl --dial-timeout=2s --command-timeout=5s {self.form}--endpoints",
+            f"{ETCDCTL} --dial-timeout=2s --command-timeout=5s {self.form}--endpoints",
             QuoteString(endpoints),
             self.question,
         )
@@ -110,3 +115,54 @@ class EtcdAlarms(_Etcdctl[list[str] | None]):
         if output[-1] != "end":
             return None
         return [line.rpartition("alarm:")[2].strip() for line in output[:-1] if "alarm:" in line]
+
+
+class EtcdGuard(FactBase[bool | None]):
+    """Return whether etcd asks everybody for a password, or None when no quorum answers.
+
+    + endpoints: client URLs, separated by commas
+    + here: name of a member's host, whose certificate is shown
+
+    It asks without a password: `auth status`, which would tell, came with etcd 3.5 only.
+    """
+
+    @override
+    def requires_command(self, endpoints: str, here: str) -> str:
+        return "etcdctl"
+
+    @override
+    def command(self, endpoints: str, here: str) -> StringCommand:
+        identity = Identity("etcd", here)
+        return StringCommand(
+            f"etcdctl --cacert={AUTHORITY} --cert={identity.certificate} --key={identity.key}"
+            " --dial-timeout=2s --command-timeout=5s --endpoints",
+            QuoteString(endpoints),
+            "user list 2>&1 >/dev/null && echo open || true",
+        )
+
+    @override
+    def process(self, output: list[str]) -> bool | None:
+        if any(line.endswith("etcdserver: user name is empty") for line in output):
+            return True
+        return False if output[-1:] == ["open"] else None
+
+
+class EtcdUsers(_Etcdctl[dict[str, list[str]] | None]):
+    """Return the roles of each user, or None when no quorum answers or the password is refused.
+
+    + endpoints: client URLs, separated by commas
+    """
+
+    @override
+    def command(self, endpoints: str) -> StringCommand:
+        return StringCommand(
+            f"ask() {{ {ETCDCTL} --dial-timeout=2s --command-timeout=5s --endpoints",
+            QuoteString(endpoints),
+            'user "$@" 2>/dev/null; }; names=$(ask list) || names=null; for name in $names;'
+            ' do echo "$name" $(ask get "$name" | sed -n "s/^Roles: *//p"); done',
+        )
+
+    @override
+    def process(self, output: list[str]) -> dict[str, list[str]] | None:
+        found = {name: roles for name, *roles in (line.split() for line in output if line.strip())}
+        return None if "null" in found else found

@@ -6,7 +6,9 @@ from typing import Any, TypedDict
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-ASK = "curl --silent --fail --max-time 5"
+from identities import AUTHORITY
+
+ASK = f"curl --silent --fail --max-time 5 --cacert {AUTHORITY}"
 
 
 class Member(TypedDict):

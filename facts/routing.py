@@ -6,6 +6,8 @@ from typing import TypedDict
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from identities import AUTHORITY
+
 # The blueprint's question, and a write that leaves WAL behind and nothing else.
 WHO = "select 'answer', host(inet_server_addr()), inet_server_port(), pg_is_in_recovery()"
 WRITE = "select 'written', pg_logical_emit_message(true, 'pgha', 'proof')"
@@ -37,7 +39,8 @@ class RoutedSessions(FactBase[list[Session] | None]):
         self, psql: str, address: str, port: int, role: str, database: str, times: int
     ) -> StringCommand:
         return StringCommand(
-            "read -r PGPASSWORD; export PGPASSWORD PGCONNECT_TIMEOUT=5;",
+            "read -r PGPASSWORD; export PGPASSWORD PGCONNECT_TIMEOUT=5 PGSSLMODE=verify-full"
+            f" PGSSLROOTCERT={AUTHORITY};",
             f"for turn in $(seq {times}); do echo ask; timeout 15",
             QuoteString(psql), "-XAtq -v VERBOSITY=terse -h", QuoteString(address),
             "-p", QuoteString(str(port)), "-U", QuoteString(role), "-d", QuoteString(database),

@@ -7,6 +7,14 @@ What each one means, its type and its bounds stand in settings.py; an unknown na
 cluster_name = "pgha"  # Patroni's scope, etcd's token and pgBackRest's stanza
 cluster_client_networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]  # may use HAProxy
 secrets_file = "secrets.yml"  # made on first use, mode 0600, never in git
+# Or a command that prints that document, such as "sops -d secrets.sops.yml"; it runs without a
+# shell, and none is made up then. The first of these that is set is taken: the environment's
+# PGHA_SECRETS_COMMAND, its PGHA_SECRETS_FILE, secrets_command, secrets_file.
+secrets_command = ""
+
+# --- TLS: the cluster's own authority signs a certificate for each service of each host ---------
+tls_certificate_days = 90  # a deploy renews what has less than a third of that left
+tls_authority_days = 3650
 
 # --- Packages ----------------------------------------------------------------------------------
 packages_source = "pgdg"  # pgdg | distribution | none (the hosts' own repositories)

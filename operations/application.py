@@ -1,4 +1,4 @@
-"""The first application's role and database, made on the primary wherever that is."""
+"""Roles and their passwords, set on the primary wherever that is; a verifier is all it learns."""
 
 import hashlib
 
@@ -7,10 +7,72 @@ from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 from cluster import Cluster
 from credentials import Secrets
-from facts.application import ApplicationRole
+from facts.application import ApplicationRole, StoredVerifiers, Verifiers
 from operations import Commands
+from operations.waiting import wait_until
 from platforms import Platform
 from scram import verifier
+
+# A replica that replays at all has it within a second or two.
+REPLAYED_SECONDS = 120.0
+REPLAY_HINT = (
+    "the primary sets passwords, and replicas replay that: run this without --limit, and look at"
+    " `patronictl list`."
+)
+
+
+@operation()
+def own_roles(cluster: Cluster, platform: Platform, secrets: Secrets) -> Commands:
+    """
+    Give superuser, replication and rewind the passwords of the secrets, on every member.
+
+    + cluster: the whole cluster
+    + platform: of this host
+    + secrets: the cluster's passwords
+
+    The primary sets what differs, over the local socket, which asks for no password; a replica
+    waits until it has replayed that, so that whoever leads next knows the same. Sessions stay,
+    and so do streams: a password is asked for when one begins.
+
+    **Example:**
+
+    .. code:: python
+
+        application.own_roles(
+            name="Set passwords", cluster=cluster, platform=platform, secrets=secrets
+        )
+    """
+    psql, port = f"{platform.postgresql_bin}/psql", cluster.postgresql.port
+    passwords = {
+        "postgres": secrets.superuser,
+        "replicator": secrets.replication,
+        "rewind_user": secrets.rewind,
+    }
+
+    def ask() -> Verifiers | None:
+        found: Verifiers | None = host.get_fact(
+            StoredVerifiers, psql=psql, port=port, roles=list(passwords)
+        )
+        return found
+
+    def others(found: Verifiers | None) -> list[str]:
+        stored = found["roles"] if found else {}
+        return [name for name in stored if not _has_password(*stored[name], passwords[name])]
+
+    found = ask()
+    if found is None:
+        host.noop("PostgreSQL does not answer; Patroni makes its roles when it first starts")
+    elif not others(found):
+        host.noop("the roles have their passwords")
+    elif found["in_recovery"]:
+        if state.is_executing:
+            wait_until(
+                "replaying new passwords", lambda: not others(ask()), REPLAYED_SECONDS, REPLAY_HINT
+            )
+        host.noop("a replica gets passwords from the primary")
+    else:
+        stored = {name: verifier(passwords[name]) for name in others(found)}
+        yield _psql(psql, port, [f"ALTER ROLE {n} PASSWORD '{v}';" for n, v in stored.items()])
 
 
 @operation()
@@ -57,7 +119,11 @@ def role_and_database(cluster: Cluster, platform: Platform, secrets: Secrets) ->
     if not statements:
         host.noop("role and database are there")
         return
-    yield StringCommand(
+    yield _psql(psql, port, statements)
+
+
+def _psql(psql: str, port: int, statements: list[str]) -> StringCommand:
+    return StringCommand(
         "cd / && runuser -u postgres --", QuoteString(psql), "-XAtq -v ON_ERROR_STOP=1 -p",
         QuoteString(str(port)),
         _stdin="\n".join(["SET log_statement = 'none';", *statements]),

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
+import plan
 from cluster import Cluster, Host
+from credentials import Secrets
 from decisions import EtcdLocal, EtcdMember, Refusal, etcd_start, would_lose_quorum
 from facts.component import Component, ComponentState
-from facts.etcd import EtcdHealth, EtcdMembers
-from operations import Commands, config_files
+from facts.etcd import ETCDCTL, EtcdHealth, EtcdMembers
+from identities import AUTHORITY, Identity
+from operations import Commands, config_files, etcd_access
 from operations.config_files import Directory, File
 from operations.peers import ask
 from operations.waiting import repeated, wait_until
@@ -27,8 +30,10 @@ HEALTHY_SECONDS = 120.0
 LOOK_HINT = "look at `journalctl -u etcd` there, and at the firewall between the members."
 
 
-def deploy(cluster: Cluster, here: Host, platform: Platform) -> None:
-    """Make this host a healthy member."""
+def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
+    """Make this host a healthy member of an etcd that asks everybody for a password."""
+    etcd_access.users(name="Let new passwords of etcd in", cluster=cluster, secrets=secrets)
+    etcd_access.client(name="Let root ask etcd", cluster=cluster, here=here, secrets=secrets)
     started(name="Start etcd where it is safe", cluster=cluster, here=here, platform=platform)
     for member in host.loop(list(cluster.etcd_members)):
         if member.name == here.name:
@@ -36,6 +41,10 @@ def deploy(cluster: Cluster, here: Host, platform: Platform) -> None:
                 name="Change etcd members in turn", cluster=cluster, here=here, platform=platform
             )
     formed(name="Wait until etcd is healthy", cluster=cluster, platform=platform)
+    if plan.first_of([member.name for member in cluster.etcd_members]):
+        etcd_access.guarded(
+            name="Let nobody in without a password", cluster=cluster, here=here, secrets=secrets
+        )
 
 
 @dataclass(frozen=True)
@@ -187,7 +196,16 @@ def _wanted(cluster: Cluster, here: Host, platform: Platform) -> list[File | Dir
                 "etcd.service.conf.j2", start_environment=paths.start, data=paths.data
             ),
         ),
-        File(paths.environment, config_files.render("etcd.env.j2", cluster=cluster, host=here)),
+        File(
+            paths.environment,
+            config_files.render(
+                "etcd.env.j2",
+                cluster=cluster,
+                host=here,
+                identity=Identity("etcd", here.name),
+                authority=AUTHORITY,
+            ),
+        ),
     ]
 
 
@@ -228,7 +246,7 @@ def _peer_local(member: Host, paths: _Paths) -> EtcdLocal:
 
 def _join(cluster: Cluster, here: Host, paths: _Paths, listed: list[EtcdMember]) -> Commands:
     url = cluster.etcd_peer_url(here)
-    etcdctl = StringCommand("etcdctl --endpoints", QuoteString(cluster.etcd_endpoints))
+    etcdctl = StringCommand(ETCDCTL, "--endpoints", QuoteString(cluster.etcd_endpoints))
     for member in listed:
         if url == member.peer_url or here.name == member.name:
             yield StringCommand(etcdctl, "member remove", QuoteString(member.id))

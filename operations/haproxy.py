@@ -4,12 +4,14 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
 from cluster import Cluster
+from identities import AUTHORITY
 from operations import Commands, config_files
 from operations.config_files import File
 from platforms import Platform
 
 UNIT = "haproxy.service"
 CONFIG = "/etc/haproxy/haproxy.cfg"
+DROP_IN = f"/etc/systemd/system/{UNIT}.d/pgha.conf"
 # SELinux lets HAProxy talk to web ports only, until this boolean says otherwise.
 ALLOW = (
     "if selinuxenabled 2>/dev/null && ! getsebool haproxy_connect_any | grep -q 'on$';"
@@ -36,8 +38,11 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
 
         haproxy.routes(name="HAProxy", cluster=cluster, platform=platform)
     """
-    content = config_files.render("haproxy.cfg.j2", cluster=cluster)
-    wanted = [File(CONFIG, content, check="haproxy -c -q -f {}")]
+    content = config_files.render("haproxy.cfg.j2", cluster=cluster, authority=AUTHORITY)
+    wanted = [
+        File(DROP_IN, config_files.render("haproxy.service.conf.j2")),
+        File(CONFIG, content, check="haproxy -c -q -f {}"),
+    ]
     found = config_files.read(wanted, [UNIT])
     different = config_files.differing(wanted, found)
     ready = config_files.unit_is_ready(found, UNIT)
@@ -46,7 +51,7 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
         return
     if not platform.is_debian:
         yield StringCommand(ALLOW)
-    start = (
+    start = "systemctl daemon-reload && " + (
         f"systemctl reload {UNIT}"
         if ready
         else f"systemctl enable {UNIT} && systemctl restart {UNIT}"

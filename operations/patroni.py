@@ -5,9 +5,10 @@ settings asks of running members is in patroni_changes.py.
 """
 
 import shlex
+from pathlib import PurePosixPath
 
 from pyinfra import host, state
-from pyinfra.api import StringCommand, operation
+from pyinfra.api import QuoteString, StringCommand, operation
 
 import plan
 from cluster import SOCKET_DIR, Cluster, Host
@@ -15,6 +16,7 @@ from credentials import Secrets
 from decisions import APPLIED, PatroniMember
 from facts.component import ComponentState
 from facts.patroni import PatroniCluster
+from identities import AUTHORITY, Identity
 from operations import Commands, application, config_files, patroni_changes
 from operations.config_files import Directory, File
 from operations.waiting import wait_until
@@ -33,6 +35,12 @@ VALIDATE = "runuser -u postgres -- patroni --ignore-listen-port --validate-confi
 
 def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
     """Make this host a healthy member, and the live configuration what the settings say."""
+    application.own_roles(
+        name="Give PostgreSQL's own roles their passwords",
+        cluster=cluster,
+        platform=platform,
+        secrets=secrets,
+    )
     member(
         name="Configure and start Patroni",
         cluster=cluster,
@@ -80,8 +88,17 @@ def member(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         )
     """
     wanted = _wanted(cluster, here, platform, secrets)
-    found = config_files.read(wanted, [UNIT], also=[_hba_file(cluster)])
+    links = [
+        f"{home}/.config/patroni/patronictl.yaml" for home in (platform.postgres_home, "/root")
+    ]
+    found = config_files.read(wanted, [UNIT], also=[_hba_file(cluster), *links])
     different = config_files.differing(wanted, found)
+    for link in links:  # so that patronictl needs no flags
+        if link not in found["paths"]:
+            yield StringCommand(
+                "mkdir -p", QuoteString(str(PurePosixPath(link).parent)),
+                "&& ln -sf", QuoteString(platform.patroni_config), QuoteString(link),
+            )  # fmt: skip
     if config_files.unit_is_ready(found, UNIT):
         reload = f"systemctl daemon-reload && systemctl reload {UNIT}"
         if different:
@@ -140,6 +157,8 @@ def _wanted(
         host=here,
         platform=platform,
         secrets=secrets,
+        identity=Identity("postgres", here.name),
+        authority=AUTHORITY,
         dynamic_configuration={**dynamic, APPLIED: dynamic},
         socket_dir=SOCKET_DIR,
     )

@@ -92,14 +92,7 @@ def applied(cluster: Cluster, here: Host, platform: Platform) -> Commands:
 
     def look() -> Applied | None:
         nonlocal seen
-        seen = host.get_fact(
-            AppliedConfiguration,
-            url=cluster.rest_url(here),
-            patroni_config=platform.patroni_config,
-            data_dir=cluster.postgresql.data_dir,
-            psql=f"{platform.postgresql_bin}/psql",
-            port=cluster.postgresql.port,
-        )
+        seen = ask_applied(cluster, here, platform)
         return seen
 
     def ready() -> bool:
@@ -144,7 +137,7 @@ def pending_restarts(cluster: Cluster, platform: Platform) -> Commands:
     active = [member.name for member in inventory.get_active_hosts()]
     done: list[str] = []
     while True:
-        members = _status(cluster)
+        members = ask_members(cluster)
         if members is None:
             _cannot_tell("which members need a restart")
             return
@@ -167,6 +160,26 @@ def pending_restarts(cluster: Cluster, platform: Platform) -> Commands:
         host.noop("no member needs a restart")
 
 
+def ask_applied(cluster: Cluster, here: Host, platform: Platform) -> Applied | None:
+    """Return by what this member runs now, or None when Patroni does not answer."""
+    found: Applied | None = host.get_fact(
+        AppliedConfiguration,
+        url=cluster.rest_url(here),
+        patroni_config=platform.patroni_config,
+        data_dir=cluster.postgresql.data_dir,
+        psql=f"{platform.postgresql_bin}/psql",
+        port=cluster.postgresql.port,
+    )
+    return found
+
+
+def ask_members(cluster: Cluster) -> list[PatroniMember] | None:
+    """Return every member as it sees itself, or None when this host cannot ask."""
+    urls = {member.name: cluster.rest_url(member) for member in cluster.postgres_members}
+    found = host.get_fact(PatroniStatus, urls=urls)
+    return None if found is None else [PatroniMember(**member) for member in found]
+
+
 def _restart(
     cluster: Cluster, platform: Platform, what: str, target: PatroniMember,
     members: list[PatroniMember],
@@ -184,14 +197,8 @@ def _restart(
     )  # fmt: skip
 
 
-def _status(cluster: Cluster) -> list[PatroniMember] | None:
-    urls = {member.name: cluster.rest_url(member) for member in cluster.postgres_members}
-    found = host.get_fact(PatroniStatus, urls=urls)
-    return None if found is None else [PatroniMember(**member) for member in found]
-
-
 def _all_healthy(cluster: Cluster) -> bool:
-    members = _status(cluster) or []
+    members = ask_members(cluster) or []
     return leader(members) is not None and all(member.is_healthy for member in members)
 
 

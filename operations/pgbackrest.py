@@ -4,6 +4,7 @@ from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 from cluster import SOCKET_DIR, Cluster, Host
+from credentials import Secrets
 from facts.pgbackrest import PgbackrestInfo
 from operations import Commands, config_files
 from operations.config_files import Directory, File
@@ -13,10 +14,12 @@ from platforms import Platform
 UNITS = "/etc/systemd/system"
 
 
-def configure(cluster: Cluster, here: Host, platform: Platform) -> None:
+def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
     """Write pgBackRest's configuration; PostgreSQL archives by it from its first second."""
     if here.is_repository:
-        repository(name="Configure the repository", cluster=cluster, platform=platform)
+        repository(
+            name="Configure the repository", cluster=cluster, platform=platform, secrets=secrets
+        )
     else:
         database_host(name="Configure WAL archiving", cluster=cluster, platform=platform)
 
@@ -55,21 +58,27 @@ def database_host(cluster: Cluster, platform: Platform) -> Commands:
 
 
 @operation()
-def repository(cluster: Cluster, platform: Platform) -> Commands:
+def repository(cluster: Cluster, platform: Platform, secrets: Secrets) -> Commands:
     """
     Write the repository's configuration and the timers of its backups, and start those.
 
     + cluster: the whole cluster
     + platform: of this host
+    + secrets: the cluster's secrets, the repository's passphrase among them
 
     **Example:**
 
     .. code:: python
 
-        pgbackrest.repository(name="Repository", cluster=cluster, platform=platform)
+        pgbackrest.repository(
+            name="Repository", cluster=cluster, platform=platform, secrets=secrets
+        )
     """
     content = config_files.render(
-        "pgbackrest-repository.conf.j2", cluster=cluster, socket_dir=SOCKET_DIR
+        "pgbackrest-repository.conf.j2",
+        cluster=cluster,
+        socket_dir=SOCKET_DIR,
+        passphrase=secrets.backup_cipher,
     )
     schedules = {
         "full": cluster.pgbackrest.full_schedule,

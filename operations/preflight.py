@@ -59,7 +59,9 @@ def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: boo
     if room["managed"] and secrets_are_new:
         raise DeployError(
             f"{here.name} belongs to a running cluster, but there is no secrets file\n"
-            "    HINT: bring the file back from its copy; new passwords would lock the cluster out."
+            "    HINT: bring the file back from its copy. Passwords could be made anew, but not the"
+            " authority that signed every certificate, nor the passphrase of the backups:"
+            ' docs/operations.md, "Lost secrets".'
         )
     if room["managed"] and room["scope"] not in ("", cluster.general.name):
         raise DeployError(

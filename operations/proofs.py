@@ -12,7 +12,7 @@ from cluster import Cluster, Host
 from credentials import Secrets
 from facts.etcd import EtcdAlarms, EtcdHealth, EtcdMembers, EtcdStatus
 from facts.network import OpenPorts
-from operations import Commands, judgement, judgement_access, proofs_access, report
+from operations import Commands, judgement, judgement_access, proofs_access, proofs_tls, report
 from platforms import Platform
 
 
@@ -29,6 +29,9 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
     if here.is_repository:
         proofs_access.archiving(name="Prove archiving", cluster=cluster, platform=platform)
         proofs_access.backup(name="Prove backups", cluster=cluster)
+    proofs_tls.certificates(
+        name="See how long certificates are good", cluster=cluster, here=here, secrets=secrets
+    )
     ports(name="Try every port from every host", cluster=cluster, here=here)
     report.printed(name="Report", cluster=cluster)
 

@@ -11,7 +11,7 @@ from pyinfra.api import OperationError, operation
 
 import plan
 from cluster import Cluster, Host
-from operations import Commands, judgement, judgement_access
+from operations import Commands, judgement, judgement_access, judgement_tls
 from operations.judgement import Proof
 
 COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "skipped": "blue"}
@@ -26,12 +26,17 @@ PROOFS = {
     "archiving": "pgbackrest",
     "backup": "pgbackrest",
     "firewall": "",
+    "certificates": "",
     "versions": "etcd",
 }
 
 PROVEN: list[Proof] = []
 REACHED: dict[str, dict[str, bool]] = {}
 """What each host got through to: judged when all have tried."""
+DAYS_LEFT: dict[str, float] = {}
+"""How long each certificate is still good, by whose it is."""
+OUTDATED: dict[str, list[int]] = {}
+"""By host, the ports that show another certificate than the one on the disk."""
 UNFIT: dict[str, tuple[str, str]] = {}
 """Why a host that answers could not be asked, and how to mend it."""
 
@@ -99,6 +104,7 @@ def _all(cluster: Cluster) -> list[Proof]:
         ),
         *PROVEN,
         judgement_access.firewall(cluster, REACHED),
+        judgement_tls.certificates(cluster, DAYS_LEFT, OUTDATED),
     ]
     for name, group in PROOFS.items():
         if not any(proof.name == name for proof in found):

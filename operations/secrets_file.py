@@ -13,6 +13,31 @@ def deploy() -> None:
         kept(name="Keep the new secrets in the secrets file")
 
 
+def rotate() -> None:
+    """Keep the new passwords before any host learns one."""
+    first = plan.first_of([member.name for member in plan.cluster().hosts])
+    if first and plan.secrets_source().may_make_up:
+        rotated(name="Keep the new passwords in the secrets file")
+
+
+@operation()
+def rotated() -> Commands:
+    """
+    Write new passwords over the old ones in the secrets file.
+
+    **Example:**
+
+    .. code:: python
+
+        secrets_file.rotated(name="Keep the new passwords")
+    """
+    yield FunctionCommand(plan.keep_rotated_secrets, (), {})
+    host.log(
+        f"{plan.secrets_path()} has the new passwords: whatever stops this run, the next deploy or"
+        " another run of this brings them to all hosts"
+    )
+
+
 @operation()
 def kept() -> Commands:
     """

@@ -10,6 +10,7 @@ import plan
 from cluster import Cluster
 from facts.patroni import PatroniCluster, PatroniStatus
 from facts.pgbackrest import PgbackrestInfo, Repository
+from identities import AUTHORITY
 from operations import Commands
 
 
@@ -91,8 +92,13 @@ def _endpoints(cluster: Cluster) -> list[str]:
             (cluster.haproxy.rw_port, "writes, the primary"),
             (cluster.haproxy.ro_port, "reads, a replica"),
         ):
-            found.append(f"  postgresql://{role}@{proxy.address}:{port}/{database}   {purpose}")
-    return [*found, f"  the password is `app` in {plan.secrets_path()}"]
+            url = f"postgresql://{role}@{proxy.address}:{port}/{database}?sslmode=verify-full"
+            found.append(f"  {url}   {purpose}")
+    return [
+        *found,
+        f"  the password is `app` in {plan.secrets_source().name},"
+        f" sslrootcert is {AUTHORITY} of any host",
+    ]
 
 
 def _last_backup(cluster: Cluster) -> str:

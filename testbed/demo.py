@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 INVENTORY = "inventories/docker.py"
 DEFAULT_TESTBED = "pgha"
 OPERATION = "--> Starting operation: "
+# What makes a client check whom it speaks to; every host has the authority's certificate there.
+VERIFIED = "?sslmode=verify-full&sslrootcert=/etc/pgha/ca.crt"
 NEWS_SECONDS = 10.0
 STOP_SECONDS = 3.0
 
@@ -144,12 +146,12 @@ def next_steps(testbed: str, nodes: int, primary: str) -> str:
     chosen = f"PGHA_TESTBED={testbed} " if testbed != DEFAULT_TESTBED else ""
     secrets = secrets_file(testbed).relative_to(ROOT)
     return f"""Try next
-  a query through HAProxy, from inside its host
+  a query through HAProxy, from inside its host, encrypted and with the server's certificate checked
     PGPASSWORD=$(sed -n 's/^app: //p' {secrets}) docker exec -it -e PGPASSWORD \\
-      {proxy.container} psql -h {proxy.address} -p 5000 -U app app
+      {proxy.container} psql "postgresql://app@{proxy.address}:5000/app{VERIFIED}"
   a failover: kill the primary, look who leads, bring it back
     docker kill {leader.container}; sleep 40
-    docker exec -u postgres {witness.container} patronictl -c /etc/patroni/config.yml list
+    docker exec -u postgres {witness.container} patronictl list
     {chosen}make demo
   the same deploy again, which changes nothing
     {chosen}.venv/bin/pyinfra {INVENTORY} deploy.py -y

@@ -12,18 +12,25 @@
     AppliedConfiguration: the same for the member's configuration, and {waiting: [max_connections],
                     flagged: true, reloaded: false, loaded: false} where that is so
 
+    Identities:     of every directory: "nothing", or "key" with "good", "ends" (29 of 90 days are
+                    left) or "strangers" for its certificate, and "open" if others can read the key
+
 None is always "cannot tell". What stands here in no other form is told as the fact returns it.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from certificates import sign, utc_now
 from cluster import Cluster
 from decisions import APPLIED
 from facts.component import ComponentState, PathState, UnitState
+from facts.identities import Shown
 from operations.config_files import Directory, File
+from tests.clusters import AUTHORITY, REQUEST, STRANGER
 
 # A unit is younger than its files; one that does not run is told to have started just now.
 WRITTEN, STARTED, NOW = 1000, 2000, 9000
@@ -40,9 +47,10 @@ UNITS = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A question: of which cluster, about which files, with which arguments."""
+    """A question: of which cluster and host, about which files, with which arguments."""
 
     cluster: Cluster
+    host: str
     wanted: Sequence[File | Directory]
     arguments: Mapping[str, Any]
 
@@ -85,7 +93,7 @@ def etcd_members(brief: Sequence[str], asked: Asked) -> list[dict[str, str]]:
     found = []
     for line in brief:
         number, name, address = line.split()
-        url = f"http://{address}:{asked.cluster.etcd.peer_port}"
+        url = f"https://{address}:{asked.cluster.etcd.peer_port}"
         found.append({"id": number, "name": name.strip("-"), "peer_url": url})
     return found
 
@@ -136,10 +144,27 @@ def patroni_applied(brief: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
     return told | dict(brief) | {"configuration": patroni_config(brief, asked)}
 
 
+def identities(brief: str, asked: Asked) -> dict[str, Shown]:
+    here, words = asked.cluster.host(asked.host), brief.split()
+    found = {}
+    for identity in asked.cluster.identities(here):
+        shown = Shown(request="", certificate="", access="")
+        if "key" in words:
+            shown["request"] = REQUEST
+            shown["access"] = f"{644 if 'open' in words else 600} {identity.owner}"
+        if {*words} & {"good", "ends", "strangers"}:
+            authority = STRANGER if "strangers" in words else AUTHORITY
+            when = utc_now() - timedelta(days=61 if "ends" in words else 0)
+            shown["certificate"] = sign(authority, REQUEST, identity.subject, 90, when)
+        found[identity.directory] = shown
+    return {directory: found[directory] for directory in asked.arguments["directories"]}
+
+
 TOLD: dict[str, Callable[[Any, Asked], Any]] = {
     "Component": component,
     "EtcdHealth": etcd_health,
     "EtcdMembers": etcd_members,
+    "Identities": identities,
     "PatroniCluster": patroni_cluster,
     "PatroniStatus": patroni_status,
     "PatroniConfig": patroni_config,

@@ -5,6 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from certificates import new_authority, utc_now
 from cluster import GROUPS, Cluster
 from credentials import Secrets
 from description import HostData, describe
@@ -15,12 +21,34 @@ DEFAULTS: dict[str, Any] = {
     for name, value in runpy.run_path(str(ROOT / "group_data" / "all.py")).items()
     if not name.startswith("_")
 }
+
+
+def requested(key: ec.EllipticCurvePrivateKey, name: str = "pgha", *dns: str) -> str:
+    """Return a request as a host sends it: its own names are of no consequence."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    names = x509.SubjectAlternativeName([x509.DNSName(each) for each in dns])
+    asked = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if dns:
+        asked = asked.add_extension(names, critical=False)
+    return asked.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+AUTHORITY = new_authority("pgha", 3650, utc_now())
+STRANGER = new_authority("pgha", 3650, utc_now())
+# The key that every service of every host has here, and what it sends to be certified.
+KEY = ec.generate_private_key(ec.SECP256R1())
+REQUEST = requested(KEY)
 SECRETS = Secrets(
     superuser="superuserPass1",
     replication="replicationPass2",
     rewind="rewindRolePass3",
     rest_api="restApiPass4",
+    etcd_root="etcdRootPass5",
+    etcd_patroni="etcdPatroniPass6",
     app="applicationPass5",
+    backup_cipher="backupCipherPass8",
+    authority_key=AUTHORITY.key,
+    authority_certificate=AUTHORITY.certificate,
 )
 # A value for `described` that takes a setting away.
 REMOVED = object()

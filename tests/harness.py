@@ -5,7 +5,8 @@ A case is a mapping, one YAML file of it under tests/operations/. Its keys:
     cluster:     changes to the five hosts and their settings, as `clusters.described` takes them
     host:        where the operation runs (node1)
     platform:    debian (12), el8 or el9
-    arguments:   of the operation, beside cluster, here, platform, secrets and ssh_port (22)
+    arguments:   of the operation, beside cluster, here, platform, secrets, ssh_port (22) and
+                 replaced (none)
     executing:   false while pyinfra prepares or runs with --dry (true)
     diff:        true for --diff
     active:      hosts that are part of the run (all)
@@ -109,7 +110,7 @@ class FakeHost:
             answer = later.pop(0) if len(later) > 1 else later[0]
         if answer is None or fact.__name__ not in briefly.TOLD:
             return answer
-        asked = briefly.Asked(self.cluster, self.wanted, own)
+        asked = briefly.Asked(self.cluster, self.name, self.wanted, own)
         return briefly.TOLD[fact.__name__](answer, asked)
 
     def noop(self, why: str) -> None:
@@ -179,11 +180,15 @@ def _arguments(
         "platform": PLATFORMS[case.get("platform", "debian")],
         "secrets": SECRETS,
         "ssh_port": 22,
+        "replaced": [],
         **case.get("arguments", {}),
     }
     if "peers" in given:
         given["peers"] = [cluster.host(name) for name in given["peers"]]
-    return {name: given[name] for name in inspect.signature(_inner(operation)).parameters}
+    taken = inspect.signature(_inner(operation)).parameters.values()
+    return {
+        one.name: given[one.name] for one in taken if one.name in given or one.default is one.empty
+    }
 
 
 @contextmanager

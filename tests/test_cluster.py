@@ -59,8 +59,8 @@ def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
         line
         for node in NODES
         for line in (
-            f"host replication replicator {node} scram-sha-256",
-            f"host postgres rewind_user {node} scram-sha-256",
+            f"hostssl replication replicator {node} scram-sha-256",
+            f"hostssl postgres rewind_user {node} scram-sha-256",
         )
     ]
     assert list(cluster.pg_hba()) == [
@@ -68,15 +68,15 @@ def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
         "local all all scram-sha-256",
         "local replication replicator scram-sha-256",
         *per_node,
-        f"host all postgres,replicator,rewind_user {PROXY} reject",
-        f"host all all {PROXY} scram-sha-256",
+        f"hostssl all postgres,replicator,rewind_user {PROXY} reject",
+        f"hostssl all all {PROXY} scram-sha-256",
     ]
 
 
 def test_etcd_endpoints_are_those_of_every_member(cluster: Cluster) -> None:
     assert (
         cluster.etcd_endpoints
-        == "http://10.0.0.11:2379,http://10.0.0.12:2379,http://10.0.0.13:2379"
+        == "https://10.0.0.11:2379,https://10.0.0.12:2379,https://10.0.0.13:2379"
     )
 
 
@@ -162,7 +162,8 @@ def test_pg_hba_trusts_nobody_and_ends_where_the_cluster_ends(hosts: list[HostDa
     cluster = describe(hosts)
     lines = [line.split() for line in cluster.pg_hba()]
     assert {line[-1] for line in lines} == {"peer", "scram-sha-256", "reject"}
-    networks = {line[3] for line in lines if line[0] == "host"}
+    networks = {line[3] for line in lines if line[0] == "hostssl"}
+    assert {line[0] for line in lines} == {"local", "hostssl"}
     assert networks == _addresses(cluster, "postgres", "haproxy")
 
 

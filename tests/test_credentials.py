@@ -5,8 +5,20 @@ from typing import Any
 
 import pytest
 
-from credentials import NAMES, keep, made_up, read, validated
+from credentials import (
+    NAMES,
+    STAYS,
+    chosen,
+    keep,
+    keep_instead,
+    made_up,
+    read,
+    rotated,
+    shown,
+    validated,
+)
 from settings import SettingsError
+from tests.clusters import AUTHORITY, SECRETS
 from tests.refusals import in_form
 
 GOOD_SECRETS = {name: f"f4Ke-{name}-0123Zz" for name in NAMES}
@@ -55,9 +67,10 @@ def test_refuses_an_unknown_secret() -> None:
         validated(GOOD_SECRETS | {"spare": "f4KeZz"})
 
 
-def test_refuses_a_secret_that_clients_would_encode_differently() -> None:
-    with pytest.raises(SettingsError, match="the secret app has characters beyond ASCII"):
-        validated(GOOD_SECRETS | {"app": "Gr\u00fc\u00dfe-0123-Zz"})
+@pytest.mark.parametrize("value", ["Gr\u00fc\u00dfe-0123-Zz", "two words-0123-Zz"])
+def test_refuses_a_secret_that_clients_would_read_differently(value: str) -> None:
+    with pytest.raises(SettingsError, match="the secret app has spaces, or characters beyond"):
+        validated(GOOD_SECRETS | {"app": value})
 
 
 def test_refuses_a_key_that_is_no_name() -> None:
@@ -83,22 +96,88 @@ def test_refuses_a_path_that_is_no_file(tmp_path: Path) -> None:
 def test_refuses_a_place_where_nobody_can_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="cannot be written: ") as caught:
-        keep(made_up(), tmp_path / "file" / "secrets.yml")
+        keep(made_up(AUTHORITY), tmp_path / "file" / "secrets.yml")
     assert "secrets_file" in in_form(caught.value).hint
 
 
 def test_keeps_what_it_reads_again_and_never_over_a_file(tmp_path: Path) -> None:
-    path, secrets = tmp_path / "folder" / "secrets.yml", made_up()
+    path, secrets = tmp_path / "folder" / "secrets.yml", made_up(AUTHORITY)
     keep(secrets, path)
     assert read(path) == secrets
     with pytest.raises(SettingsError, match="came up while this ran"):
-        keep(made_up(), path)
+        keep(made_up(AUTHORITY), path)
     assert read(path) == secrets
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_takes_good_secrets() -> None:
     assert vars(validated(GOOD_SECRETS)) == GOOD_SECRETS
+
+
+# --- rotated -----------------------------------------------------------------------------------
+
+
+def test_all_passwords_are_new_and_what_is_none_stays() -> None:
+    new = rotated(SECRETS, chosen(None))
+    changed = {name for name in NAMES if vars(new)[name] != vars(SECRETS)[name]}
+    assert changed == set(NAMES) - set(STAYS)
+    assert len({vars(new)[name] for name in changed}) == len(changed)
+
+
+def test_only_what_was_chosen_is_new() -> None:
+    new = rotated(SECRETS, chosen("replication, app"))
+    assert {n for n in NAMES if vars(new)[n] != vars(SECRETS)[n]} == {"replication", "app"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("app,backup_cipher", "backup_cipher cannot be rotated: pgBackRest"),
+        ("authority_key", "authority_key cannot be rotated"),
+        ("apps", "there is no password 'apps'"),
+        ("", "there is no password ''"),
+    ],
+)
+def test_refuses_to_rotate(words: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        chosen(words)
+    assert says in in_form(caught.value).problem
+
+
+def test_a_password_of_etcd_has_a_user_of_its_own() -> None:
+    new = rotated(SECRETS, ["etcd_root"])
+    assert new.etcd_root_user != SECRETS.etcd_root_user
+    assert new.etcd_patroni_user == SECRETS.etcd_patroni_user
+    assert SECRETS.etcd_root_user.startswith("root-")
+
+
+def test_new_secrets_take_the_old_ones_place_in_one_step(tmp_path: Path) -> None:
+    path, link = tmp_path / "secrets.yml", tmp_path / "link"
+    keep(SECRETS, path)
+    link.symlink_to(path)
+    new = rotated(SECRETS, chosen(None))
+    keep_instead(SECRETS, new, link)
+    assert read(path) == new
+    assert link.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(SettingsError, match="was changed while this ran"):
+        keep_instead(SECRETS, rotated(new, ["app"]), path)
+    assert read(path) == new
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "secrets.yml"]
+
+
+# --- shown -------------------------------------------------------------------------------------
+
+
+def test_shows_the_document_or_one_value(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.yml"
+    path.write_text(shown(SECRETS, None))
+    path.chmod(0o600)
+    assert read(path) == SECRETS
+    assert shown(SECRETS, "app") == f"{SECRETS.app}\n"
+    assert shown(SECRETS, "authority_key") == SECRETS.authority_key
+    with pytest.raises(SettingsError, match="there is no secret 'pasword'"):
+        shown(SECRETS, "pasword")
 
 
 def test_no_refusal_and_no_repr_shows_a_secret() -> None:

@@ -29,7 +29,7 @@ BARE = EtcdLocal(has_data=False, formed=False)
 STARTING = EtcdLocal(has_data=True, formed=False)
 MEMBER = EtcdLocal(has_data=True, formed=True)
 WIPED_AFTER = EtcdLocal(has_data=False, formed=True)
-LISTED = [EtcdMember(f"{i}", f"node{i}", f"http://10.0.0.1{i}:2380") for i in (1, 2, 3)]
+LISTED = [EtcdMember(f"{i}", f"node{i}", f"https://10.0.0.1{i}:2380") for i in (1, 2, 3)]
 
 # situation: (node1, the others, what the cluster lists, the answer)
 STARTS = {

@@ -110,8 +110,8 @@ def refused(run: Run) -> str:
 def test_phases_come_in_order(whole: Run) -> None:
     assert whole.code == 0, whole.stderr
     phases = [name.strip("= ") for name in whole.names if name.startswith("==")]
-    assert phases == ["packages", "system", "firewall", "ssh_trust", "pgbackrest", "etcd",
-                      "patroni", "pgbackrest", "haproxy"]  # fmt: skip
+    assert phases == ["packages", "system", "firewall", "ssh_trust", "certificates",
+                      "pgbackrest", "etcd", "patroni", "pgbackrest", "haproxy"]  # fmt: skip
 
 
 ORDER = [
@@ -119,6 +119,12 @@ ORDER = [
     ("Make SSH keys", "Exchange SSH keys"),
     ("Exchange SSH keys", "Create the stanza and take the first backup"),
     ("Configure WAL archiving", "Configure and start Patroni"),
+    ("Install packages", "Issue certificates"),
+    ("Issue certificates", "Configure WAL archiving"),
+    ("Issue certificates", "Start etcd where it is safe"),
+    ("Let root ask etcd", "Start etcd where it is safe"),
+    ("Wait until etcd is healthy", "Let nobody in without a password"),
+    ("Let nobody in without a password", "Configure and start Patroni"),
     ("Start etcd where it is safe", "Change etcd members in turn"),
     ("Wait until etcd is healthy", "Configure and start Patroni"),
     ("Wait until this member leads or streams", "Reconcile the live configuration"),
@@ -141,9 +147,12 @@ WHERE: dict[str, set[str]] = {
     "Compare pgBackRest versions": NODES,
     "Set kernel parameters": NODES | {"haproxy"},
     "Exchange SSH keys": NODES | {"pgbackrest"},
+    "Issue certificates": set(FIVE_HOSTS),
     "Configure WAL archiving": NODES,
     "Configure the repository": {"pgbackrest"},
+    "Let root ask etcd": NODES,
     "Start etcd where it is safe": NODES,
+    "Let nobody in without a password": {"node1"},
     "Configure and start Patroni": NODES,
     "Reconcile the live configuration": {"node1"},
     "Restart members that need it, one by one": {"node1"},

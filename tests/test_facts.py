@@ -48,13 +48,14 @@ def test_component_finds_what_is_there_and_leaves_out_what_is_not(tmp_path: Path
 
 # Lines that a configuration file may hold, each with a secret.
 SECRET_LINES = [
-    "      password: appPass5",
-    '    "password": "appPass5",',
-    "    password = 'appPass5'",
-    "repo1-cipher-pass=appPass5",
-    "PASSPHRASE: appPass5",
-    "  replication_password: appPass5",
-    "secret:appPass5",
+    f"      password: {SECRETS.app}",
+    f'    "password": "{SECRETS.app}",',
+    f"    password = '{SECRETS.app}'",
+    f"repo1-cipher-pass={SECRETS.app}",
+    f"PASSPHRASE: {SECRETS.app}",
+    f"  replication_password: {SECRETS.app}",
+    f"secret:{SECRETS.app}",
+    f"export ETCDCTL_PASSWORD={SECRETS.app}",
 ]
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from itertools import permutations
+from math import inf
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from facts.patroni import Member
 from facts.patroni_views import PatroniViews, View
 from facts.pgbackrest import Backup, Repository
 from facts.routing import RoutedSessions, Session
-from operations import judgement, judgement_access, report
+from operations import judgement, judgement_access, judgement_tls, report
 from operations.judgement import Proof
 from tests.clusters import described
 
@@ -359,6 +360,34 @@ def test_firewall_targets_are_the_others_ports_in_this_run(walled: Cluster) -> N
     assert not [target for target in targets if target.startswith(("10.0.0.11", "10.0.0.13"))]
 
 
+# --- certificates -----------------------------------------------------------------------------
+
+
+def test_certificates_good_and_shown(cluster: Cluster) -> None:
+    days = {"the authority": 3000.0, "etcd@node1": 80.4, "postgres@node1": 61.0}
+    found = judgement_tls.certificates(cluster, days, {"node1": []})
+    says(found, "ok", "3 certificates", "ends in 61 days (postgres@node1)")
+
+
+def test_certificates_to_be_renewed(cluster: Cluster) -> None:
+    found = judgement_tls.certificates(cluster, {"etcd@node1": 29.9, "etcd@node2": 80}, {})
+    says(found, "warning", "ends in 30 days (etcd@node1)")
+
+
+def test_certificates_ended_or_missing(cluster: Cluster) -> None:
+    found = judgement_tls.certificates(cluster, {"etcd@node1": -0.1, "etcd@node2": -inf}, {})
+    says(found, "failed", "of etcd@node1 is missing or has ended", "of etcd@node2 is missing")
+
+
+def test_certificates_renewed_on_the_disk_only(cluster: Cluster) -> None:
+    found = judgement_tls.certificates(cluster, {"postgres@node2": 90}, {"node2": [5432]})
+    says(found, "failed", "port 5432 of node2 shows an old certificate")
+
+
+def test_certificates_of_no_host(cluster: Cluster) -> None:
+    says(judgement_tls.certificates(cluster, {}, {}), "skipped", "no host of this run")
+
+
 # --- hosts and the report ---------------------------------------------------------------------
 
 
@@ -441,8 +470,8 @@ def test_the_other_facts_read_their_commands() -> None:
 def test_views_of_members_that_answer_and_one_that_does_not() -> None:
     answer = json.dumps({"members": [{"name": "node1", "role": "leader", "state": "running",
                                       "timeline": 1}], "pause": True})  # fmt: skip
-    found = PatroniViews().process([f"http://a {answer}", "http://b null"])
-    assert found["http://b"] is None
-    assert found["http://a"] is not None
-    assert found["http://a"]["paused"]
-    assert found["http://a"]["members"][0]["name"] == "node1"
+    found = PatroniViews().process([f"https://a {answer}", "https://b null"])
+    assert found["https://b"] is None
+    assert found["https://a"] is not None
+    assert found["https://a"]["paused"]
+    assert found["https://a"]["members"][0]["name"] == "node1"

@@ -218,11 +218,13 @@ def test_takes(good: dict[str, Any]) -> None:
 
 def test_takes_the_defaults_and_they_are_all_there() -> None:
     described()
-    assert DEFAULTS.keys() >= KNOWN_NAMES - {"phases", "address"}
+    assert DEFAULTS.keys() >= KNOWN_NAMES - {
+        "phases", "address", "secret", "secrets", "ssh_trust_replaced",
+    }  # fmt: skip
     assert DEFAULTS.keys() <= KNOWN_NAMES
 
 
-@pytest.mark.parametrize("name", sorted(DEFAULTS.keys() - {"secrets_file"}))
+@pytest.mark.parametrize("name", sorted(DEFAULTS.keys() - {"secrets_file", "secrets_command"}))
 def test_refuses_without(name: str) -> None:
     assert name in refusal(**{name: REMOVED}).problem
 

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,25 +19,45 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from operations import config_files, etcd, firewall, haproxy, packages, patroni, pgbackrest, system
+from operations import (
+    certificates,
+    config_files,
+    etcd,
+    etcd_access,
+    firewall,
+    haproxy,
+    packages,
+    patroni,
+    pgbackrest,
+    ssh_trust,
+    system,
+)
 from tests import harness
-from tests.clusters import FIVE_HOSTS, SECRETS, described
+from tests.clusters import AUTHORITY, FIVE_HOSTS, ROOT, SECRETS, described
 
 PLATFORMS = tuple(harness.PLATFORMS)
 PATRONI = {"debian": "/etc/patroni/config.yml", "el8": "/etc/patroni/patroni.yml"}
 PATRONI["el9"] = PATRONI["el8"]
 ETCD = {"debian": "/etc/default/etcd", "el8": "/etc/etcd/etcd.conf", "el9": "/etc/etcd/etcd.conf"}
 UNITS = "/etc/systemd/system"
+CA, ETCDCTL = "/etc/pgha/ca.crt", "/usr/local/sbin/pgha-etcdctl"
 BARE: dict[str, Any] = {
     "Component": {"paths": "none"},
     "EtcdMembers": None,
+    "Identities": "key",
     "InstalledPackages": {},
+    "SshKeys": {
+        "public_key": "ssh-ed25519 AAAAuser",
+        "host_keys": ["ssh-ed25519 AAAAhost"],
+        "authorized_keys": [],
+        "known_hosts": [],
+    },
 }
 OPERATIONS: dict[str, list[Any]] = {
-    "etcd": [packages.installed, etcd.started],
-    "postgres": [system.kernel, pgbackrest.database_host, patroni.member],
+    "etcd": [packages.installed, etcd_access.client, etcd.started],
+    "postgres": [system.kernel, ssh_trust.trusted, pgbackrest.database_host, patroni.member],
     "haproxy": [system.kernel, haproxy.routes],
-    "pgbackrest": [pgbackrest.repository],
+    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository],
 }
 by_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -51,9 +72,14 @@ def written(platform: str) -> dict[tuple[str, str], str]:
             "platform": platform,
             "facts": BARE,
             "peers": dict.fromkeys(FIVE_HOSTS, BARE),
-            "arguments": {"in_container": False, "names": ["etcd-server", "postgresql-18"]},
+            "arguments": {
+                "in_container": False,
+                "names": ["etcd-server", "postgresql-18"],
+                "peers": ["node1", "node2", "node3"] if host == "pgbackrest" else ["pgbackrest"],
+            },
         }
-        for operation in [firewall.policy, *(o for g in groups for o in OPERATIONS[g])]:
+        own = [operation for group in groups for operation in OPERATIONS[group]]
+        for operation in [firewall.policy, certificates.issued, *own]:
             outcome = harness.run(operation, case)
             found |= {(host, path): text for path, text in outcome.files.items()}
     return found
@@ -88,7 +114,12 @@ def test_every_template_is_used_and_rendered() -> None:
     with patch.object(config_files, "render", noting):
         for platform in PLATFORMS:
             written(platform)
-    assert used == {path.name for path in config_files.TEMPLATES.iterdir()}
+    included = {name for template in used for name in _included(template)}
+    assert used | included == {path.name for path in config_files.TEMPLATES.iterdir()}
+
+
+def _included(template: str) -> list[str]:
+    return re.findall(r'{% include "(.*)" %}', (config_files.TEMPLATES / template).read_text())
 
 
 def test_no_template_leaves_a_tag_or_a_blank_value() -> None:
@@ -97,10 +128,100 @@ def test_no_template_leaves_a_tag_or_a_blank_value() -> None:
         assert not re.search(r"\{[{%#]|[}%#]\}|\bNone\b|Undefined", text), (host, path)
 
 
-def test_secrets_stand_in_patronis_own_file_only() -> None:
+# Which secrets a file holds; every other file holds none, and no host gets the authority's key.
+HOLDS: dict[Any, set[str]] = {
+    path: {"superuser", "replication", "rewind", "rest_api", "etcd_patroni"}
+    for path in PATRONI.values()
+} | {
+    ETCDCTL: {"etcd_root"},
+    CA: {"authority_certificate"},  # for all to see
+    # A database host asks the repository host for it.
+    ("pgbackrest", "/etc/pgbackrest.conf"): {"backup_cipher"},
+}
+
+
+def test_secrets_stand_where_they_are_needed_and_nowhere_else() -> None:
     for host, path, text in texts():
-        if path not in PATRONI.values():
-            assert not [s for s in vars(SECRETS).values() if s in text], (host, path)
+        held = {name for name, value in vars(SECRETS).items() if value in text}
+        assert held == HOLDS.get((host, path), HOLDS.get(path, set())), (host, path)
+        assert AUTHORITY.key.splitlines()[1] not in text, (host, path)
+
+
+def test_files_with_secrets_are_for_their_owner_only() -> None:
+    for platform in PLATFORMS:
+        for operation, host, modes in (
+            (patroni.member, "node1", "600"),
+            (etcd_access.client, "node1", "700"),
+            (pgbackrest.repository, "pgbackrest", "640"),  # of its user's own group
+        ):
+            outcome = harness.run(operation, {"host": host, "platform": platform, "facts": BARE})
+            secret = [command for command in outcome.commands
+                      if re.search("Pass[0-9]", harness.stdin(command))]  # fmt: skip
+            assert secret
+            for command in secret:
+                assert f"-m {modes} /dev/stdin" in harness.line_of(command)
+
+
+# --- TLS --------------------------------------------------------------------------------------
+
+
+def sources() -> list[Path]:
+    """Return every template, and every module but those of tests."""
+    found = [*ROOT.glob("*.py"), *config_files.TEMPLATES.iterdir()]
+    for folder in ("operations", "facts", "day2", "bench", "testbed", "inventories", "group_data"):
+        found += (ROOT / folder).rglob("*.py")
+    assert len(found) > 60
+    return found
+
+
+def test_nothing_goes_over_a_network_in_plain_text() -> None:
+    """Statistics of HAProxy are the exception: they never leave 127.0.0.1."""
+    for host, path, text in texts():
+        assert "http://" not in text, (host, path)
+    plain = [
+        (path.name, address)
+        for path in sources()
+        for address in re.findall(r"http://[^\s`\"']*", path.read_text())
+    ]
+    assert set(plain) == {("judgement_access.py", "http://127.0.0.1:{port}/")}
+
+
+def test_nobody_takes_a_certificate_on_trust() -> None:
+    careless = r"verify none|insecure|sslmode[:= ]+['\"]?(disable|allow|prefer|require)|\bcurl -k"
+    for text in [*(text for *_, text in texts()), *(path.read_text() for path in sources())]:
+        assert not re.search(careless, text), text
+
+
+@by_platform
+def test_every_host_believes_the_one_authority(platform: str) -> None:
+    assert {text_of(platform, host, CA) for host in FIVE_HOSTS} == {AUTHORITY.certificate}
+
+
+@by_platform
+def test_roots_etcdctl_proves_itself_and_asks_with_the_password(platform: str) -> None:
+    lines = text_of(platform, "node1", ETCDCTL).splitlines()
+    assert lines[0] == "#!/bin/sh"
+    assert lines[-1] == 'exec etcdctl "$@"'
+    pairs = [line.removeprefix("export ").partition("=") for line in lines[2:-1]]
+    assert {name: value for name, _, value in pairs} == {
+        "ETCDCTL_USER": SECRETS.etcd_root_user,
+        "ETCDCTL_PASSWORD": SECRETS.etcd_root,
+        "ETCDCTL_CACERT": CA,
+        "ETCDCTL_CERT": "/etc/pgha/etcd/tls.crt",
+        "ETCDCTL_KEY": "/etc/pgha/etcd/tls.key",
+    }
+
+
+@pytest.mark.parametrize("password", ["two words 12", "a'quote-12345", "$(id)`id`;#&|\\x"])
+def test_roots_etcdctl_passes_any_password_on_as_it_is(password: str, tmp_path: Path) -> None:
+    with patch.object(harness, "SECRETS", replace(SECRETS, etcd_root=password)):
+        text = harness.run(etcd_access.client, {"facts": BARE}).files[ETCDCTL]
+    (tmp_path / "etcdctl").write_text('#!/bin/sh\nprintf %s "$ETCDCTL_PASSWORD"\n')
+    (tmp_path / "etcdctl").chmod(0o700)
+    done = subprocess.run(
+        ["/bin/sh", "-c", text], capture_output=True, text=True, env={"PATH": str(tmp_path)}
+    )
+    assert (done.stdout, done.stderr) == (password, "")
 
 
 def test_one_name_is_the_stanza_everywhere() -> None:
@@ -136,9 +257,15 @@ def environment(text: str) -> dict[str, str]:
 def test_etcd_listens_where_its_peers_look(platform: str) -> None:
     found = environment(text_of(platform, "node2", ETCD[platform]))
     assert found["ETCD_NAME"] == "node2"
-    assert found["ETCD_LISTEN_PEER_URLS"] == "http://10.0.0.12:2380"
-    assert found["ETCD_LISTEN_CLIENT_URLS"] == "http://10.0.0.12:2379,http://127.0.0.1:2379"
-    assert found["ETCD_ADVERTISE_CLIENT_URLS"] == "http://10.0.0.12:2379"
+    assert found["ETCD_LISTEN_PEER_URLS"] == "https://10.0.0.12:2380"
+    assert found["ETCD_LISTEN_CLIENT_URLS"] == "https://10.0.0.12:2379,https://127.0.0.1:2379"
+    assert found["ETCD_ADVERTISE_CLIENT_URLS"] == "https://10.0.0.12:2379"
+    assert "http://" not in " ".join(found.values())
+    for role in ("", "PEER_"):
+        assert found[f"ETCD_{role}CLIENT_CERT_AUTH"] == "true"
+        assert found[f"ETCD_{role}TRUSTED_CA_FILE"] == CA
+        assert found[f"ETCD_{role}CERT_FILE"] == "/etc/pgha/etcd/tls.crt"
+        assert found[f"ETCD_{role}KEY_FILE"] == "/etc/pgha/etcd/tls.key"
     assert found["ETCD_QUOTA_BACKEND_BYTES"] == str(2048 * 1024 * 1024)
     assert found["ETCD_AUTO_COMPACTION_MODE"] == "periodic"
     assert not [key for key in found if key.startswith("ETCD_INITIAL")]
@@ -151,9 +278,9 @@ def test_etcds_start_file_names_every_member_alike(platform: str) -> None:
         for node in ("node1", "node2", "node3")
     ]
     assert len({start["ETCD_INITIAL_CLUSTER"] for start in found}) == 1
-    assert found[0]["ETCD_INITIAL_CLUSTER"].count("=http://") == 3
+    assert found[0]["ETCD_INITIAL_CLUSTER"].count("=https://") == 3
     assert {start["ETCD_INITIAL_CLUSTER_STATE"] for start in found} == {"new"}
-    assert found[1]["ETCD_INITIAL_ADVERTISE_PEER_URLS"] == "http://10.0.0.12:2380"
+    assert found[1]["ETCD_INITIAL_ADVERTISE_PEER_URLS"] == "https://10.0.0.12:2380"
 
 
 # --- Patroni ----------------------------------------------------------------------------------
@@ -167,7 +294,15 @@ def patroni_yml(platform: str, host: str = "node2") -> dict[str, Any]:
 @by_platform
 def test_patroni_speaks_etcds_v3_interface_with_every_member(platform: str) -> None:
     found = patroni_yml(platform)
-    assert found["etcd3"] == {"hosts": ["10.0.0.11:2379", "10.0.0.12:2379", "10.0.0.13:2379"]}
+    assert found["etcd3"] == {
+        "hosts": ["10.0.0.11:2379", "10.0.0.12:2379", "10.0.0.13:2379"],
+        "protocol": "https",
+        "cacert": CA,
+        "cert": "/etc/pgha/postgres/tls.crt",
+        "key": "/etc/pgha/postgres/tls.key",
+        "username": SECRETS.etcd_patroni_user,
+        "password": SECRETS.etcd_patroni,
+    }
     assert "etcd" not in found
 
 
@@ -190,6 +325,35 @@ def test_patroni_gives_each_role_its_own_password(platform: str) -> None:
     }
     assert len({login["username"] for login in roles.values()}) == 3
     assert patroni_yml(platform)["restapi"]["authentication"]["password"] == SECRETS.rest_api
+
+
+@by_platform
+def test_patroni_takes_changes_from_members_with_a_certificate_only(platform: str) -> None:
+    found = patroni_yml(platform)
+    rest, own = found["restapi"], {"certfile": "/etc/pgha/postgres/tls.crt",
+                                   "keyfile": "/etc/pgha/postgres/tls.key"}  # fmt: skip
+    assert rest.items() >= {**own, "cafile": CA, "verify_client": "optional"}.items()
+    assert rest["allowlist_include_members"] is True
+    assert rest["allowlist"] == ["127.0.0.1"]
+    assert found["ctl"] == {**own, "cacert": CA}
+
+
+@by_platform
+def test_members_connect_to_the_primary_they_meant(platform: str) -> None:
+    for role, login in patroni_yml(platform)["postgresql"]["authentication"].items():
+        assert (login["sslmode"], login["sslrootcert"]) == ("verify-full", CA), role
+
+
+@by_platform
+def test_postgresql_speaks_tls_with_its_own_certificate(platform: str) -> None:
+    parameters = patroni_yml(platform)["bootstrap"]["dcs"]["postgresql"]["parameters"]
+    assert {name: value for name, value in parameters.items() if name.startswith("ssl")} == {
+        "ssl": "on",
+        "ssl_min_protocol_version": "TLSv1.2",
+        "ssl_ca_file": CA,
+        "ssl_cert_file": "/etc/pgha/postgres/tls.crt",
+        "ssl_key_file": "/etc/pgha/postgres/tls.key",
+    }
 
 
 @by_platform
@@ -245,7 +409,9 @@ def test_haproxy_asks_patroni_who_is_who(platform: str) -> None:
         assert f"bind :{port}" in lines
         assert f"option httpchk OPTIONS {path}" in lines
         assert [line for line in lines if line.startswith("server ")] == [
-            f"server node{i} 10.0.0.1{i}:5432 check port 8008" for i in (1, 2, 3)
+            f"server node{i} 10.0.0.1{i}:5432 check port 8008 check-ssl verify required"
+            f" ca-file /etc/pgha/ca.crt check-sni node{i} verifyhost node{i}"
+            for i in (1, 2, 3)
         ]
 
 
@@ -267,8 +433,9 @@ def test_haproxy_cuts_no_idle_session_and_shows_statistics_to_nobody_outside(pla
 def test_haproxy_itself_takes_the_file(tmp_path: Path) -> None:
     text = text_of("debian", "haproxy", HAPROXY_CFG)
     assert all(lines for lines in sections(text).values())
-    file = tmp_path / "haproxy.cfg"
-    file.write_text(text)
+    file, authority = tmp_path / "haproxy.cfg", tmp_path / "ca.crt"
+    authority.write_text(AUTHORITY.certificate)
+    file.write_text(text.replace(CA, str(authority)))
     assert complaints("haproxy", "-c", "-q", "-f", str(file)) == ""
 
 
@@ -291,6 +458,13 @@ def test_the_repository_knows_every_database_host(platform: str) -> None:
     assert found["global"]["repo1-retention-full-type"] == "time"
     assert found["global"]["repo1-retention-full"] == "14"
     assert not [key for key in found["global"] if "host" in key]
+
+
+@by_platform
+def test_the_repository_is_encrypted(platform: str) -> None:
+    found = ini(text_of(platform, "pgbackrest", "/etc/pgbackrest.conf"))["global"]
+    assert found["repo1-cipher-type"] == "aes-256-cbc"
+    assert found["repo1-cipher-pass"] == SECRETS.backup_cipher
 
 
 @by_platform

@@ -50,7 +50,7 @@ def test_killed_primary_is_replaced_and_comes_back(cluster: None) -> None:
 
 
 def etcd_url(node: str) -> str:
-    return f"http://{bed.HOSTS[node].address}:2379"
+    return f"https://{bed.HOSTS[node].address}:2379"
 
 
 def test_replaced_disk_on_a_node_is_filled_again(cluster: None) -> None:
@@ -58,16 +58,17 @@ def test_replaced_disk_on_a_node_is_filled_again(cluster: None) -> None:
     bed.on(victim, "systemctl stop patroni; rm -rf /data/pgdata /var/lib/etcd/pgha")
     bed.on(victim, "systemctl kill -s KILL etcd")
     # Left to itself, etcd would now form a cluster of one under its old name.
-    alone = f"etcdctl --endpoints {etcd_url(victim)} --command-timeout=2s member list"
+    alone = f"{bed.ETCDCTL} --endpoints {etcd_url(victim)} --command-timeout=2s member list"
     for _ in range(5):
         assert bed.on(victim, f"{alone} 2>/dev/null; sleep 1", check=False) == ""
     run = bed.deploy()
     assert "Change etcd members in turn" in run.changes
     bed.wait_until("the replica streams again", bed.healthy, deadlines.REJOIN)
     endpoints = ",".join(etcd_url(node) for node in bed.NODES)
-    health = bed.on("node1", f"etcdctl --endpoints {endpoints} endpoint health 2>&1")
+    health = bed.on("node1", f"{bed.ETCDCTL} --endpoints {endpoints} endpoint health 2>&1")
     assert health.count("is healthy") == 3
-    assert bed.on("node1", "etcdctl member list").count("started") == 3
+    listed = bed.on("node1", f"{bed.ETCDCTL} --endpoints {endpoints} member list")
+    assert listed.count("started") == 3
     assert bed.deploy().changes == []
 
 

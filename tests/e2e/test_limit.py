@@ -41,9 +41,31 @@ def test_limit_without_a_match_is_an_error(cluster: None) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_repository_and_database_hosts_trust_each_other(cluster: None) -> None:
-    ssh = "runuser -u postgres -- ssh -o BatchMode=yes postgres@{} hostname"
-    repository = bed.HOSTS["pgbackrest"].address
-    for node in bed.NODES:
-        assert bed.on("pgbackrest", ssh.format(bed.HOSTS[node].address)) == node
-        assert bed.on(node, ssh.format(repository)) == "pgbackrest"
+def test_repository_and_database_hosts_trust_each_other_for_backups_only(cluster: None) -> None:
+    ssh = "runuser -u postgres -- ssh postgres@{} hostname 2>&1"
+    pgbackrest = "runuser -u postgres -- pgbackrest --stanza=pgha check && echo well"
+    pairs = [(node, "pgbackrest") for node in bed.NODES]
+    for source, target in [*pairs, *((target, source) for source, target in pairs)]:
+        told = bed.on(source, ssh.format(bed.HOSTS[target].address), check=False)
+        assert "this key is for pgBackRest only: another program" in told, (source, target)
+        assert target not in told.splitlines()
+    for host in ("pgbackrest", *bed.NODES):
+        assert bed.on(host, pgbackrest).endswith("well")
+
+
+def test_another_host_key_stops_a_deploy_until_somebody_says_why(cluster: None) -> None:
+    pinned = "/var/lib/postgresql/.ssh/known_hosts"
+    before = bed.on("node2", f"cat {pinned}")
+    other = "$(cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub)"
+    bed.on("node2", f'cp -a {pinned} /root/ && sed -i "s|ed25519 [^ ]*|ed25519 {other}|" {pinned}')
+    try:
+        run = bed.pyinfra("deploy.py", "-y")
+        assert run.code != 0
+        assert "it was rebuilt, or somebody is in between" in run.stderr
+        assert "== certificates ==" not in run.stderr  # nothing comes after the phase that failed
+        assert bed.on("node2", f"cat {pinned}") != before
+        named = bed.deploy("--data", "ssh_trust_replaced=pgbackrest")
+        assert bed.on("node2", f"cat {pinned}") == before
+    finally:
+        bed.on("node2", f"cat /root/known_hosts >{pinned} && rm /root/known_hosts")
+    assert named.changes == ["Exchange SSH keys"]

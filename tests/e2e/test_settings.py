@@ -10,7 +10,7 @@ import pytest
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 
-PATRONICTL = "runuser -u postgres -- patronictl -c /etc/patroni/config.yml"
+PATRONICTL = "runuser -u postgres -- patronictl"
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from typing import Any
 import psycopg
 import yaml
 
-from testbed.hosts import Host, hosts, outsider
+from identities import AUTHORITY
+from testbed.hosts import STATE, Host, hosts, outsider, secrets_file
 from tests.e2e import deadlines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -22,6 +23,8 @@ HOSTS = {host.name: host for host in hosts(NAME)}
 OUTSIDER: Host = outsider(NAME)
 NODES = [name for name in HOSTS if name.startswith("node")]
 RW, RO = 5000, 5001
+ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
+CURL = f"curl --silent --show-error --max-time 5 --cacert {AUTHORITY}"
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,22 @@ def deploy(*arguments: str) -> Run:
     return run
 
 
-def on(host: str, shell: str, check: bool = True) -> str:
-    """Return what a shell command prints on a host, run there as root."""
-    container = HOSTS[host].container if host in HOSTS else f"{NAME}-{host}"
+def on(host: str, shell: str, check: bool = True, stdin: str = "", user: str = "root") -> str:
+    """Return what a shell command prints on a host; a secret for it goes over stdin."""
     done = subprocess.run(
-        ["docker", "exec", container, "bash", "-c", shell],
+        ["docker", "exec", "-i", "-u", user, container(host), "bash", "-c", shell],
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=deadlines.COMMAND,
     )
     assert done.returncode == 0 or not check, f"{host}: {shell}\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
+
+
+def container(host: str) -> str:
+    """Return the container of a host of the cluster, or of the outsider."""
+    return HOSTS[host].container if host in HOSTS else OUTSIDER.container
 
 
 def docker(*arguments: str) -> None:
@@ -105,8 +113,8 @@ def wait_until(what: str, ready: Callable[[], Any], seconds: float) -> Any:
 def members() -> dict[str, dict[str, Any]]:
     """Return Patroni's members by name, as any one of them sees them; {} when none answers."""
     for node in NODES:
-        url = f"http://{HOSTS[node].address}:8008/cluster"
-        answer = on(node, f"curl --silent --fail --max-time 3 {url}", check=False)
+        url = f"https://{HOSTS[node].address}:8008/cluster"
+        answer = on(node, f"{CURL} --fail {url} 2>/dev/null", check=False)
         if answer:
             return {member["name"]: member for member in json.loads(answer)["members"]}
     return {}
@@ -132,15 +140,39 @@ def healthy() -> bool:
 
 
 def secrets() -> dict[str, str]:
-    """Return the testbed's secrets."""
-    path = ROOT / "testbed" / ".state" / NAME / "secrets.yml"
-    values: dict[str, str] = yaml.safe_load(path.read_text())
+    """Return all that is in the testbed's secrets file, the authority's certificate too."""
+    values: dict[str, str] = yaml.safe_load(secrets_file(NAME).read_text())
     return values
 
 
+def telltales() -> dict[str, str]:
+    """Return for each secret one line that must not be seen anywhere, by the secret's name."""
+    found = secrets()
+    del found["authority_certificate"]
+    # Of the authority's key the second line between the marks: the first is nearly all header.
+    found["authority_key"] = found["authority_key"].splitlines()[2]
+    return found
+
+
+def authority() -> Path:
+    """Return a file with the authority's certificate, as a client would be given it."""
+    path, certificate = STATE / NAME / "ca.crt", secrets()["authority_certificate"]
+    if not path.exists() or path.read_text() != certificate:
+        path.write_text(certificate)
+    return path
+
+
+def sql(node: str, query: str) -> str:
+    """Return what a query gives the superuser on a node, as psql prints it."""
+    psql = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -f -"
+    return on(node, f"cd / && {psql}", stdin=query)
+
+
 def connect(port: int, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-    """Return a connection through HAProxy as the application."""
-    return psycopg.connect(
-        host=HOSTS["haproxy"].address, port=port, user="app", dbname="app",
-        password=secrets()["app"], connect_timeout=5, autocommit=True, **options,
-    )  # fmt: skip
+    """Return a connection through HAProxy as the application, encrypted and verified."""
+    wanted: dict[str, Any] = {
+        "host": HOSTS["haproxy"].address, "port": port, "user": "app", "dbname": "app",
+        "password": secrets()["app"], "connect_timeout": 5, "sslmode": "verify-full",
+        "sslrootcert": str(authority()),
+    } | options  # fmt: skip
+    return psycopg.connect(autocommit=True, **wanted)

@@ -1,7 +1,8 @@
 """Five hosts that run nothing: pyinfra's @fake connector answers what the facts ask.
 
 They are bare Debian hosts, but for what a run would wait for: etcd is healthy, Patroni leads and
-streams with the settings' own live configuration, and there are SSH keys. The environment variable
+streams with the settings' own live configuration, and there are SSH keys, and keys for certificates
+that are not yet there. The environment variable
 PGHA_FAKE says what is wrong with one of them.
 """
 
@@ -11,6 +12,7 @@ import re as _re
 
 from tests.clusters import ADDRESSES as _ADDRESSES
 from tests.clusters import FIVE_HOSTS as _FIVE_HOSTS
+from tests.clusters import REQUEST as _REQUEST
 from tests.clusters import described as _described
 
 _cluster = _described()
@@ -31,7 +33,14 @@ _members = [
     else {"name": name, "role": "replica", "state": "streaming", "lag": 0}
     for name, told in _patroni.items()
 ]
-_psql = {"in_recovery": False, "role": False, "database": False, "scram": None, "sha256": None}
+_psql = {
+    "in_recovery": False,
+    "role": False,
+    "database": False,
+    "scram": None,
+    "sha256": None,
+    "roles": {},
+}
 
 
 def _data(holds="absent", version="", free=9000, managed="", scope=""):
@@ -80,6 +89,12 @@ def _answers(name):
         "/etc/ssh/ssh_host_": f"id_ed25519.pub ssh-ed25519 K{name}\n"
         f"/etc/ssh/ssh_host_ed25519_key.pub ssh-ed25519 H{name}\nend",
         "member list": "null",
+        **_identities(name),
+        "openssl s_client": ["none", "none", "none", "5432 8008"],
+        "ask get": ["root root", "patroni-0badf00d patroni"],
+        "IDENTIFY_SYSTEM": "yes",
+        "for turn in": ["ask", "answer|10.0.0.12|5432|f", "written|0/0", "end"],
+        "user list 2>&1": "open",
         "endpoint health": _json.dumps(_health),
         "for pair in": [f"{member} {_json.dumps(told)}" for member, told in _patroni.items()],
         '"$url/cluster"': [
@@ -95,6 +110,18 @@ def _answers(name):
         "--output=json": "[]",
     }
     return wrong | {asked: answer for asked, answer in usual.items() if asked not in wrong}
+
+
+def _identities(name):
+    """Answer of each identity alone, and of all of them at once."""
+    told = {
+        one.directory: f"identity {one.directory}\naccess 600 {one.owner}\n{_REQUEST.strip()}"
+        for one in _cluster.identities(_cluster.host(name))
+    }
+    return {
+        f"for dir in {' '.join(asked)};": "\n".join([*map(told.get, asked), "end"])
+        for asked in [*([each] for each in told), [*told]]
+    }
 
 
 def _stopped(unit):

@@ -1,0 +1,194 @@
+"""The cluster's own certificate authority: made once, it turns hosts' requests into certificates.
+
+Keys are made where they are used and never travel: a host sends a request, and what comes back is
+bound to the names and addresses that the cluster knows of it, whatever the request itself claims.
+It knows no pyinfra and does no I/O.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+# Clocks of hosts may be behind: a certificate of this minute must not be "not yet valid" there.
+BACKDATED = timedelta(hours=1)
+
+
+class CertificateError(ValueError):
+    """A request or a certificate is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A private key and the certificate that everybody trusts, as PEM; no repr shows the key."""
+
+    key: str
+    certificate: str
+
+    def __repr__(self) -> str:
+        return "Authority(*MASKED*)"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whom a certificate is for: a name for people, DNS names and addresses, each exactly these.
+
+    The name is an organizational unit, not a common name: etcd takes a common name for a user of
+    its own, and refuses a client that has one and speaks through the gateway, as Patroni does.
+    """
+
+    name: str
+    dns: tuple[str, ...]
+    addresses: tuple[str, ...]
+
+    @property
+    def alternatives(self) -> x509.SubjectAlternativeName:
+        names: list[x509.GeneralName] = [x509.DNSName(name) for name in self.dns]
+        names += [x509.IPAddress(IPv4Address(address)) for address in self.addresses]
+        return x509.SubjectAlternativeName(names)
+
+
+def new_authority(cluster: str, days: int, now: datetime) -> Authority:
+    """Return a new authority for `cluster`, valid for `days`; it signs hosts, no authority."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = _name(f"{cluster} authority {now:%Y-%m-%d}")
+    certificate = (
+        _builder(name, name, key.public_key(), days, now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA384())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return Authority(private.decode(), _pem(certificate))
+
+
+def sign(authority: Authority, request: str, subject: Subject, days: int, now: datetime) -> str:
+    """Return the certificate (PEM) for a host's request, valid for `days`.
+
+    Only the key is taken from the request, and only if the request proves to own it; raises
+    CertificateError otherwise. It serves for both ends of a connection: members call each other.
+    """
+    try:
+        asked = x509.load_pem_x509_csr(request.encode())
+        proven = asked.is_signature_valid
+    except (ValueError, InvalidSignature):
+        proven = False
+    if not proven:
+        raise CertificateError(f"the certificate request of {subject.name} is damaged")
+    key, issuer = _key(authority), x509.load_pem_x509_certificate(authority.certificate.encode())
+    certificate = (
+        _builder(_unit(subject.name), issuer.subject, asked.public_key(), days, now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            ),
+            critical=False,
+        )
+        .add_extension(subject.alternatives, critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
+        )
+        .sign(key, hashes.SHA384())
+    )
+    return _pem(certificate)
+
+
+def flaw(
+    certificate: str, request: str, authority: Authority, subject: Subject, now: datetime
+) -> str | None:
+    """Return why a certificate must be replaced, or None while it is good.
+
+    + certificate: PEM, "" where there is none
+    + request: of the key that is there now
+
+    A certificate is renewed when less than a third of its life is left, as ACME clients do.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(certificate.encode())
+        asked = x509.load_pem_x509_csr(request.encode())
+        issuer = x509.load_pem_x509_certificate(authority.certificate.encode())
+        alternatives = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound):
+        return "there is none"
+    try:
+        found.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return "another authority signed it"
+    if found.public_key() != asked.public_key():
+        return "it belongs to another key"
+    if (found.subject, alternatives) != (_unit(subject.name), subject.alternatives):
+        return "its names are not the host's"
+    life = found.not_valid_after_utc - found.not_valid_before_utc
+    if found.not_valid_after_utc - now < life / 3:
+        return f"it ends on {found.not_valid_after_utc:%Y-%m-%d}"
+    return None
+
+
+def days_left(certificate: str, now: datetime) -> float:
+    """Return how many days a certificate (PEM) is still valid, below 0 when it no longer is."""
+    try:
+        found = x509.load_pem_x509_certificate(certificate.encode())
+    except ValueError:
+        raise CertificateError("there is no certificate") from None
+    return (found.not_valid_after_utc - now) / timedelta(days=1)
+
+
+def utc_now() -> datetime:
+    """Return the time that certificates are compared with."""
+    return datetime.now(UTC)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, days: int,
+    now: datetime,
+) -> x509.CertificateBuilder:  # fmt: skip
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _usage(**allowed: bool) -> x509.KeyUsage:
+    every: Sequence[str] = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+        "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{name: allowed.get(name, False) for name in every})
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _unit(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, name)])
+
+
+def _key(authority: Authority) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(authority.key.encode(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise CertificateError("the authority's key is of a kind that was never made here")
+    return key
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()

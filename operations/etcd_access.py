@@ -1,0 +1,190 @@
+"""Who may do what in etcd: root everything, Patroni its own keys, everybody else nothing.
+
+Whoever can write Patroni's keys can set archive_command, which is a shell on every database host.
+"""
+
+import re
+import shlex
+
+from pyinfra import host, inventory, state
+from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+
+import plan
+from cluster import Cluster, Host
+from credentials import Secrets
+from facts.etcd import ETCDCTL, EtcdGuard, EtcdUsers
+from identities import AUTHORITY, Identity
+from operations import Commands, config_files
+from operations.config_files import File
+from operations.waiting import repeated
+
+# Names of users that were made here, whatever their password: `credentials.Secrets`.
+OURS = re.compile(r"(root|patroni)-[0-9a-f]{8}")
+# Three to seven members make two users each, a second apart when they meet.
+TRIES = 15
+
+
+def tidy(cluster: Cluster, secrets: Secrets) -> None:
+    """Let old passwords in no more, asked once; only behind a line where all have the new ones."""
+    if plan.first_of([member.name for member in cluster.etcd_members]):
+        forgotten(name="Forget old passwords of etcd", cluster=cluster, secrets=secrets)
+
+
+@operation()
+def client(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
+    """
+    Give root of this host an etcdctl with a certificate and etcd's root password.
+
+    + cluster: the whole cluster
+    + here: an etcd member's host
+    + secrets: the cluster's secrets
+
+    **Example:**
+
+    .. code:: python
+
+        etcd_access.client(name="Let root ask", cluster=cluster, here=here, secrets=secrets)
+    """
+    content = config_files.render(
+        "pgha-etcdctl.j2",
+        user=secrets.etcd_root_user,
+        password=shlex.quote(secrets.etcd_root),
+        identity=Identity("etcd", here.name),
+        authority=AUTHORITY,
+    )
+    question = (
+        f"--command-timeout=5s --endpoints {cluster.etcd_endpoints} user list >/dev/null 2>&1"
+    )
+    # Never in place of a password that etcd takes one that it does not know.
+    check = f"(! {ETCDCTL} {question} || {{}} {question})"
+    wanted = [File(ETCDCTL, content, mode="700", check=check)]
+    different = config_files.differing(wanted, config_files.read(wanted))
+    if not different:
+        host.noop("root can ask etcd")
+    yield from config_files.written(different)
+
+
+@operation()
+def guarded(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
+    """
+    Make etcd's users, Patroni's for its own keys only, and let nobody in without a password.
+
+    + cluster: the whole cluster
+    + here: an etcd member's host
+    + secrets: the cluster's secrets
+
+    A run that was killed before the last step is done again: until then etcd asks for no password.
+
+    **Example:**
+
+    .. code:: python
+
+        etcd_access.guarded(name="Guard etcd", cluster=cluster, here=here, secrets=secrets)
+    """
+    is_guarded = host.get_fact(EtcdGuard, endpoints=cluster.etcd_endpoints, here=here.name)
+    if is_guarded is None and state.is_executing:
+        raise OperationError(
+            f"etcd does not tell {host.name} whether it asks for passwords\n"
+            "    HINT: no quorum answers: look at `journalctl -u etcd` there."
+        )
+    if is_guarded is not False:
+        host.noop("etcd lets nobody in without a password")
+        return
+    keys = QuoteString(cluster.patroni.namespace)
+    yield StringCommand(
+        "{", ETCDCTL, "role get patroni >/dev/null 2>&1 ||", ETCDCTL, "role add patroni; } &&",
+        ETCDCTL, "role grant-permission patroni --prefix=true readwrite", keys,
+    )  # fmt: skip
+    for user, role, password in _users(secrets):
+        yield _made(user, role, password)
+    yield StringCommand(
+        # etcd wants a user of this name; without a password, nobody comes in as that.
+        "{", ETCDCTL, "user get root >/dev/null 2>&1 ||",
+        ETCDCTL, "user add root --no-password; } &&",
+        ETCDCTL, "user grant-role root root &&", ETCDCTL, "auth enable",
+    )  # fmt: skip
+
+
+@operation()
+def users(cluster: Cluster, secrets: Secrets) -> Commands:
+    """
+    Let the secrets' passwords in, beside those that were good before.
+
+    + cluster: the whole cluster
+    + secrets: the cluster's secrets
+
+    It asks with the password that this host has; only then may the host be given another.
+
+    **Example:**
+
+    .. code:: python
+
+        etcd_access.users(name="Let new passwords in", cluster=cluster, secrets=secrets)
+    """
+    found = host.get_fact(EtcdUsers, endpoints=cluster.etcd_endpoints)
+    if found is None:
+        host.noop("etcd does not answer yet")
+        return
+    if "root" not in found:
+        host.noop("etcd has no users yet")
+        return
+    lacking = [one for one in _users(secrets) if one[1] not in found.get(one[0], [])]
+    for user, role, password in lacking:
+        yield _made(user, role, password)
+    if not lacking:
+        host.noop("etcd knows the passwords")
+
+
+@operation()
+def forgotten(cluster: Cluster, secrets: Secrets) -> Commands:
+    """
+    Let passwords of old in no more, once every host of the cluster has the secrets'.
+
+    + cluster: the whole cluster
+    + secrets: the cluster's secrets
+
+    **Example:**
+
+    .. code:: python
+
+        etcd_access.forgotten(name="Forget old passwords", cluster=cluster, secrets=secrets)
+    """
+    found = host.get_fact(EtcdUsers, endpoints=cluster.etcd_endpoints) or {}
+    good = {user for user, *_ in _users(secrets)}
+    old = [name for name in sorted(found) if OURS.fullmatch(name) and name not in good]
+    active = {member.name for member in inventory.get_active_hosts()}
+    using = cluster.etcd_members + cluster.postgres_members
+    missing = [member.name for member in using if member.name not in active]
+    if not old or not good <= found.keys():
+        host.noop("etcd knows no old password")
+        return
+    if missing:
+        host.log(f"old passwords of etcd stay until a run with {', '.join(missing)}")
+        host.noop("others may still use the old passwords")
+        return
+    for name in old:
+        yield StringCommand(ETCDCTL, "user delete", QuoteString(name))
+
+
+def _users(secrets: Secrets) -> tuple[tuple[str, str, str], ...]:
+    """Return name, role and password of each user."""
+    return (
+        (secrets.etcd_root_user, "root", secrets.etcd_root),
+        (secrets.etcd_patroni_user, "patroni", secrets.etcd_patroni),
+    )
+
+
+def _made(user: str, role: str, password: str) -> StringCommand:
+    """Return the command that makes a user with a role.
+
+    Other hosts do so at the same time. Whatever one of them changes between a login and a question
+    makes etcd refuse the question, so it is asked again.
+    """
+    name = QuoteString(user)
+    make = StringCommand(
+        "{", ETCDCTL, "user get", name, ">/dev/null 2>&1 ||",
+        # A builtin of the shell: the password is in no process's arguments.
+        'printf "%s\\n" "$password" |', ETCDCTL, "user add", name, "--interactive=false; } &&",
+        ETCDCTL, "user grant-role", name, role,
+    )  # fmt: skip
+    return StringCommand("read -r password;", repeated(make, TRIES), _stdin=f"{password}\n")
