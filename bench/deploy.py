@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""How long deploys take: the first one beside its floor, the next ones, and how that grows.
+"""How long deploys take: the first one beside its floor, the next ones, how that grows; and TLS.
 
-    python bench/deploy.py [--only first again nodelay growth] [--pairs 2] [--rounds 5]
+    python bench/deploy.py [--only first again nodelay tls growth] [--pairs 2] [--rounds 5]
 
 Everything is measured in one run, on containers of its own (testbed pgha-bench, removed at the
 end), and printed. A run of all parts that reached its end is written to docs/benchmarks.md too.
@@ -24,15 +24,16 @@ from pathlib import Path
 if __name__ == "__main__":  # a script finds its own folder only, not the project
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import tables
+import credentials
+from bench import tables, tls
 from bench.tables import Figures, Run
 from operations.packages import APT, NO_MAIN_CLUSTER
 from platforms import Platform
-from testbed.hosts import Host, hosts
+from testbed.hosts import Host, hosts, secrets_file
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTBED = "pgha-bench"
-PARTS = ("first", "again", "nodelay", "growth")
+PARTS = ("first", "again", "nodelay", "tls", "growth")
 SIZES = (3, 7, 15)
 INVENTORY = "inventories/docker.py"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -105,6 +106,8 @@ def measure(figures: Figures, options: argparse.Namespace) -> None:
         measure_rounds(figures.again, options.rounds)
     if "nodelay" in options.only:
         measure_nodelay(figures, options.rounds)
+    if "tls" in options.only:
+        measure_tls(figures, options.rounds)
     if "growth" in options.only:
         measure_growth(figures)
 
@@ -134,6 +137,15 @@ def measure_nodelay(figures: Figures, rounds: int) -> None:
         for nodelay, runs in figures.nodelay.items():
             runs.append(deploy_nothing(nodelay=nodelay))
             say(f"nothing to do, TCP_NODELAY {nodelay}: {runs[-1].seconds:.2f} s")
+
+
+def measure_tls(figures: Figures, rounds: int) -> None:
+    """Measure pgbench through HAProxy with and without TLS by turns."""
+    everybody = hosts(TESTBED)
+    members = [host for host in everybody if "postgres" in host.groups]
+    proxy = next(host for host in everybody if "haproxy" in host.groups)
+    secrets = credentials.read(secrets_file(TESTBED))
+    figures.tls |= tls.measure(tls.Pgbench(on, members, proxy, secrets.app), rounds, say)
 
 
 def measure_growth(figures: Figures) -> None:
@@ -201,12 +213,19 @@ def containers(verb: str, nodes: int = 3) -> None:
     run(f"testbed.py {verb}", [sys.executable, "testbed/testbed.py", verb], nodes)
 
 
-def run(what: str, command: Sequence[str], nodes: int = 3) -> str:
+def on(host: Host, command: str, stdin: str) -> str:
+    """Return what a shell command prints on a host, as root."""
+    inside = ["docker", "exec", "-i", host.container, "sh", "-c", command]
+    return run(f"a command on {host.name}", inside, stdin=stdin)
+
+
+def run(what: str, command: Sequence[str], nodes: int = 3, stdin: str = "") -> str:
     """Return what a command prints, run at the repository's root on this testbed."""
     chosen = {"PGHA_TESTBED": TESTBED, "PGHA_NODES": str(nodes), "PYINFRA_PROGRESS": "off"}
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **chosen}, capture_output=True, errors="replace"
-    )
+        command, cwd=ROOT, env={**os.environ, **chosen}, capture_output=True, errors="replace",
+        input=stdin,
+    )  # fmt: skip
     if done.returncode != 0:
         last_words = done.stderr.strip().splitlines()[-LAST_LINES:]
         raise BenchError(f"{what} ended with exit status {done.returncode}", last_words)

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from itertools import pairwise
 from statistics import median
 
+from bench.tls import SSLMODES
+
 
 @dataclass(frozen=True)
 class Run:
@@ -22,12 +24,16 @@ class Run:
 
 @dataclass
 class Figures:
-    """All that was measured so far, in seconds or runs; `growth` by number of database hosts."""
+    """All that was measured so far, in seconds or runs; `growth` by number of database hosts.
+
+    `tls` has transactions per second by load and sslmode.
+    """
 
     floor: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     again: list[Run] = field(default_factory=list)
     nodelay: dict[bool, list[Run]] = field(default_factory=lambda: {False: [], True: []})
+    tls: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     growth: dict[int, list[Run]] = field(default_factory=dict)
 
 
@@ -40,6 +46,8 @@ def page(figures: Figures) -> str:
         sections.append(nothing_to_do(figures.again))
     if any(figures.nodelay.values()):
         sections.append(with_and_without_nodelay(figures.nodelay))
+    if figures.tls:
+        sections.append(price_of_tls(figures.tls))
     if any(figures.growth.values()):
         sections.append(growth(figures.growth))
     return "\n".join(sections)
@@ -106,6 +114,20 @@ def with_and_without_nodelay(runs: dict[bool, list[Run]]) -> str:
     ]
     head = ["TCP_NODELAY", f"median of {most(runs)}, seconds", "slowest"]
     return section("TCP_NODELAY, a deploy with nothing to do", head, rows)
+
+
+def price_of_tls(rates: dict[tuple[str, str], list[float]]) -> str:
+    """Return the median rates with and without TLS, and what is left of the rate with it."""
+    rows = []
+    for load in dict.fromkeys(load for load, _ in rates):
+        without, with_it = (median(rates.get((load, mode), [0])) for mode in SSLMODES)
+        share = f"{with_it / without:.0%}" if without else ""
+        rows.append((load, f"{without:.0f}", f"{with_it:.0f}", share))
+    head = ["pgbench through HAProxy, 4 clients, each second"]
+    head += [f"sslmode={mode}" for mode in SSLMODES] + ["with TLS / without"]
+    text = section("The price of TLS", head, rows)
+    note = "Medians of rounds by turns; pgbench, HAProxy and all members are on this machine."
+    return f"{text}\n{note}\n"
 
 
 def growth(runs: dict[int, list[Run]]) -> str:
