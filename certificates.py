@@ -42,11 +42,18 @@ class Subject:
 
     The name is an organizational unit, not a common name: etcd takes a common name for a user of
     its own, and refuses a client that has one and speaks through the gateway, as Patroni does.
+    pgBackRest knows its clients by their common name and by nothing else.
     """
 
     name: str
     dns: tuple[str, ...]
     addresses: tuple[str, ...]
+    is_common: bool = False
+
+    @property
+    def distinguished(self) -> x509.Name:
+        kind = NameOID.COMMON_NAME if self.is_common else NameOID.ORGANIZATIONAL_UNIT_NAME
+        return x509.Name([x509.NameAttribute(kind, self.name)])
 
     @property
     def alternatives(self) -> x509.SubjectAlternativeName:
@@ -89,7 +96,7 @@ def sign(authority: Authority, request: str, subject: Subject, days: int, now: d
         raise CertificateError(f"the certificate request of {subject.name} is damaged")
     key, issuer = _key(authority), x509.load_pem_x509_certificate(authority.certificate.encode())
     certificate = (
-        _builder(_unit(subject.name), issuer.subject, asked.public_key(), days, now)
+        _builder(subject.distinguished, issuer.subject, asked.public_key(), days, now)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(
@@ -130,7 +137,7 @@ def flaw(
         return "another authority signed it"
     if found.public_key() != asked.public_key():
         return "it belongs to another key"
-    if (found.subject, alternatives) != (_unit(subject.name), subject.alternatives):
+    if (found.subject, alternatives) != (subject.distinguished, subject.alternatives):
         return "its names are not the host's"
     life = found.not_valid_after_utc - found.not_valid_before_utc
     if found.not_valid_after_utc - now < life / 3:
@@ -177,10 +184,6 @@ def _usage(**allowed: bool) -> x509.KeyUsage:
 
 def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-
-def _unit(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, name)])
 
 
 def _key(authority: Authority) -> ec.EllipticCurvePrivateKey:

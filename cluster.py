@@ -102,6 +102,10 @@ class Cluster:
     def repository(self) -> Host:
         return self.group("pgbackrest")[0]
 
+    def backup_peers(self, host: Host) -> tuple[Host, ...]:
+        """Return whom pgBackRest of `host` calls and is called by."""
+        return self.postgres_members if host.is_repository else (self.repository,)
+
     @property
     def stanza(self) -> str:
         return self.general.name
@@ -122,7 +126,7 @@ class Cluster:
         return f"https://{host.address}:{self.patroni.rest_port}"
 
     def identities(self, host: Host) -> tuple[Identity, ...]:
-        """Return whom the services of `host` prove to be: etcd's, and postgres with Patroni's."""
+        """Return whom the services of `host` prove to be; Patroni shows what PostgreSQL shows."""
         dns: tuple[str, ...] = (host.name, "localhost")
         addresses: tuple[str, ...] = (host.address, "127.0.0.1")
         found = []
@@ -131,10 +135,29 @@ class Cluster:
         if host.is_postgres:
             # HAProxy passes TLS through: whoever connects to it checks PostgreSQL's certificate.
             proxies = self.haproxy_hosts
-            dns = _merge(dns, tuple(proxy.name for proxy in proxies))
-            addresses = _merge(addresses, tuple(proxy.address for proxy in proxies))
-            found.append(Identity("postgres", host.name, dns, addresses))
+            found.append(
+                Identity(
+                    "postgres",
+                    host.name,
+                    _merge(dns, tuple(proxy.name for proxy in proxies)),
+                    _merge(addresses, tuple(proxy.address for proxy in proxies)),
+                )
+            )
+        if self.pgbackrest.transport == "tls" and (host.is_postgres or host.is_repository):
+            found.append(Identity("pgbackrest", host.name, dns, addresses))
         return tuple(found)
+
+    def servers(self, identity: Identity) -> dict[int, str]:
+        """Return the ports that show a certificate until they are told of a new one.
+
+        Each with openssl's name of what is spoken before TLS. etcd is not among them: it reads its
+        certificate at each handshake.
+        """
+        return {
+            "etcd": {},
+            "postgres": {self.postgresql.port: "postgres", self.patroni.rest_port: ""},
+            "pgbackrest": {self.pgbackrest.tls_port: ""},
+        }[identity.service]
 
     # --- who talks to whom --------------------------------------------------------------------
 
@@ -153,6 +176,9 @@ class Cluster:
                 Opening(self.patroni.rest_port, "Patroni REST", _merge(members, proxies)),
                 Opening(self.postgresql.port, "PostgreSQL", _merge(members, proxies, repository)),
             ]
+        if self.pgbackrest.transport == "tls" and (host.is_postgres or host.is_repository):
+            peers = _cidrs(self.backup_peers(host))
+            found.append(Opening(self.pgbackrest.tls_port, "pgBackRest", peers))
         if host.is_haproxy:
             clients = tuple(str(network) for network in self.general.client_networks)
             found += [

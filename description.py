@@ -157,6 +157,7 @@ PORT_SETTINGS = {
     "writes": "haproxy_rw_port",
     "reads": "haproxy_ro_port",
     "HAProxy statistics": "haproxy_stats_port",
+    "pgBackRest": "pgbackrest_tls_port",
 }
 
 

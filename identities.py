@@ -10,19 +10,25 @@ AUTHORITY = f"{DIRECTORY}/ca.crt"
 
 @dataclass(frozen=True)
 class Identity:
-    """What `owner`, a service's user, shows to others on the host `host`.
+    """What `service` shows to others on the host `host`.
 
+    + service: "etcd", "postgres" (Patroni shows the same) or "pgbackrest"
     + dns, addresses: where the service is reached, by name and by address
     """
 
-    owner: str
+    service: str
     host: str
     dns: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
 
     @property
+    def owner(self) -> str:
+        """The user that the service runs as."""
+        return "postgres" if self.service == "pgbackrest" else self.service
+
+    @property
     def directory(self) -> str:
-        return f"{DIRECTORY}/{self.owner}"
+        return f"{DIRECTORY}/{self.service}"
 
     @property
     def key(self) -> str:
@@ -34,4 +40,10 @@ class Identity:
 
     @property
     def subject(self) -> Subject:
-        return Subject(f"{self.owner}@{self.host}", self.dns, self.addresses)
+        name = f"{self.service}@{self.host}"
+        return Subject(name, self.dns, self.addresses, is_common=self.service == "pgbackrest")
+
+    @property
+    def common_name(self) -> str:
+        """The name by which pgBackRest knows its clients."""
+        return self.subject.name

@@ -262,6 +262,8 @@ class Pgbackrest(Component):
     prefix: ClassVar[str] = "pgbackrest_"
     group: ClassVar[str] = "pgbackrest"
 
+    transport: Literal["ssh", "tls"] = Field(description="ssh or tls")
+    tls_port: Port
     repository_path: AbsolutePath
     retention_days: int = Field(ge=1, le=9999, description="1 to 9999 days")
     full_schedule: Calendar

@@ -67,6 +67,8 @@ haproxy_stats_port = 7000  # listens on 127.0.0.1 only
 haproxy_max_connections = 4000
 
 # --- pgBackRest: calendars are systemd's OnCalendar --------------------------------------------
+pgbackrest_transport = "ssh"  # ssh: keys bound to single commands | tls: pgBackRest's own server
+pgbackrest_tls_port = 8432  # for tls only
 pgbackrest_repository_path = "/data/pgbackrest"
 pgbackrest_retention_days = 14  # restorable to any moment of the last so many days
 pgbackrest_full_schedule = "Sun 01:00"

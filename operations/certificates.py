@@ -3,6 +3,8 @@
 The request goes out over the connection that deploys, and the certificate comes back by it.
 """
 
+from functools import partial
+
 from pyinfra import host
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
@@ -14,6 +16,7 @@ from facts.shown_certificates import OutdatedServers
 from identities import AUTHORITY, Identity
 from operations import Commands, config_files
 from operations.config_files import Directory, File
+from operations.pgbackrest import SERVER
 from operations.waiting import wait_until
 
 # A busy postmaster reads its files when it comes to it.
@@ -23,7 +26,7 @@ TAKEN_OVER_SECONDS = 120.0
 def deploy(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) -> None:
     """Let every service of this host prove who it is, and know whom to believe."""
     issued(name="Issue certificates", cluster=cluster, here=here, secrets=secrets, renew=renew)
-    if here.is_postgres:
+    if cluster.identities(here):
         taken_over(name="Show the new certificates", cluster=cluster, here=here)
 
 
@@ -71,10 +74,10 @@ def issued(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) 
 @operation()
 def taken_over(cluster: Cluster, here: Host) -> Commands:
     """
-    Let Patroni and PostgreSQL show the certificate on the disk, without a restart.
+    Let every service show the certificate on the disk, without a restart.
 
     + cluster: the whole cluster
-    + here: a database host
+    + here: this host
 
     etcd needs nothing: it reads its certificate at each handshake. Whatever a run that was killed
     left undone is seen, since the servers themselves are asked.
@@ -85,33 +88,43 @@ def taken_over(cluster: Cluster, here: Host) -> Commands:
 
         certificates.taken_over(name="Show", cluster=cluster, here=here)
     """
-    ports = outdated(cluster, here)
-    if not ports:
+    late = [one for one in cluster.identities(here) if outdated(cluster, here, one)]
+    if not late:
         host.noop("what is on the disk is shown")
-        return
+    for one in late:
+        yield _reload(cluster, one)
+        wait_until(
+            f"the services of {one.subject.name} to show their new certificate",
+            partial(_is_shown, cluster, here, one),
+            TAKEN_OVER_SECONDS,
+            "look at the services' journal there.",
+        )
+
+
+def outdated(cluster: Cluster, here: Host, identity: Identity) -> list[int]:
+    """Return the ports of this host that show another certificate of `identity` than the disk's."""
+    ports = cluster.servers(identity)
+    if not ports:
+        return []
+    found: list[int] | None = host.get_fact(
+        OutdatedServers, certificate=identity.certificate, address=here.address, ports=ports
+    )
+    return found or []
+
+
+def _is_shown(cluster: Cluster, here: Host, identity: Identity) -> bool:
+    return not outdated(cluster, here, identity)
+
+
+def _reload(cluster: Cluster, identity: Identity) -> StringCommand:
+    if identity.service == "pgbackrest":
+        return StringCommand(f"systemctl reload {SERVER}")
     # Patroni's own reload reaches PostgreSQL a loop later; this one reaches it now.
     pid_file = QuoteString(f"{cluster.postgresql.data_dir}/postmaster.pid")
-    yield StringCommand(
+    return StringCommand(
         "systemctl reload patroni.service && if [ -f", pid_file,
         "]; then kill -HUP $(head -n 1", pid_file, "); fi",
     )  # fmt: skip
-    wait_until(
-        "Patroni and PostgreSQL to show their new certificate",
-        lambda: not outdated(cluster, here),
-        TAKEN_OVER_SECONDS,
-        "look at `journalctl -u patroni` there.",
-    )
-
-
-def outdated(cluster: Cluster, here: Host) -> list[int]:
-    """Return the ports of this database host that show another certificate than the disk's."""
-    found: list[int] | None = host.get_fact(
-        OutdatedServers,
-        certificate=Identity("postgres", here.name).certificate,
-        address=here.address,
-        ports={cluster.postgresql.port: "postgres", cluster.patroni.rest_port: ""},
-    )
-    return found or []
 
 
 def _shown(identity: Identity) -> Shown:

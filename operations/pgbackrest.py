@@ -6,22 +6,29 @@ from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from cluster import SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from facts.pgbackrest import PgbackrestInfo
+from identities import AUTHORITY, Identity
 from operations import Commands, config_files
 from operations.config_files import Directory, File
 from operations.waiting import repeated
 from platforms import Platform
 
 UNITS = "/etc/systemd/system"
+SERVER = "pgbackrest-server.service"
 
 
 def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
     """Write pgBackRest's configuration; PostgreSQL archives by it from its first second."""
     if here.is_repository:
         repository(
-            name="Configure the repository", cluster=cluster, platform=platform, secrets=secrets
+            name="Configure the repository",
+            cluster=cluster,
+            here=here,
+            platform=platform,
+            secrets=secrets,
         )
     else:
-        database_host(name="Configure WAL archiving", cluster=cluster, platform=platform)
+        database_host(name="Configure WAL archiving", cluster=cluster, here=here, platform=platform)
+    server(name="Answer pgBackRest of other hosts", cluster=cluster, platform=platform)
 
 
 def deploy(cluster: Cluster) -> None:
@@ -30,22 +37,23 @@ def deploy(cluster: Cluster) -> None:
 
 
 @operation()
-def database_host(cluster: Cluster, platform: Platform) -> Commands:
+def database_host(cluster: Cluster, here: Host, platform: Platform) -> Commands:
     """
     Write the configuration by which a database host archives WAL to the repository.
 
     + cluster: the whole cluster
+    + here: this host
     + platform: of this host
 
     **Example:**
 
     .. code:: python
 
-        pgbackrest.database_host(name="Archiving", cluster=cluster, platform=platform)
+        pgbackrest.database_host(
+            name="Archiving", cluster=cluster, here=here, platform=platform
+        )
     """
-    content = config_files.render(
-        "pgbackrest-database.conf.j2", cluster=cluster, socket_dir=SOCKET_DIR
-    )
+    content = _rendered("pgbackrest-database.conf.j2", cluster, here)
     wanted: list[File | Directory] = [
         _directory("/var/spool/pgbackrest"),
         _directory("/var/log/pgbackrest"),
@@ -58,11 +66,12 @@ def database_host(cluster: Cluster, platform: Platform) -> Commands:
 
 
 @operation()
-def repository(cluster: Cluster, platform: Platform, secrets: Secrets) -> Commands:
+def repository(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> Commands:
     """
     Write the repository's configuration and the timers of its backups, and start those.
 
     + cluster: the whole cluster
+    + here: this host
     + platform: of this host
     + secrets: the cluster's secrets, the repository's passphrase among them
 
@@ -71,14 +80,11 @@ def repository(cluster: Cluster, platform: Platform, secrets: Secrets) -> Comman
     .. code:: python
 
         pgbackrest.repository(
-            name="Repository", cluster=cluster, platform=platform, secrets=secrets
+            name="Repository", cluster=cluster, here=here, platform=platform, secrets=secrets
         )
     """
-    content = config_files.render(
-        "pgbackrest-repository.conf.j2",
-        cluster=cluster,
-        socket_dir=SOCKET_DIR,
-        passphrase=secrets.backup_cipher,
+    content = _rendered(
+        "pgbackrest-repository.conf.j2", cluster, here, passphrase=secrets.backup_cipher
     )
     schedules = {
         "full": cluster.pgbackrest.full_schedule,
@@ -103,6 +109,44 @@ def repository(cluster: Cluster, platform: Platform, secrets: Secrets) -> Comman
         yield StringCommand(start)
     else:
         host.noop("the repository is configured and its timers run")
+
+
+@operation()
+def server(cluster: Cluster, platform: Platform) -> Commands:
+    """
+    Run pgBackRest's TLS server by its present configuration, or none where SSH is the transport.
+
+    + cluster: the whole cluster
+    + platform: of this host
+
+    **Example:**
+
+    .. code:: python
+
+        pgbackrest.server(name="Answer others", cluster=cluster, platform=platform)
+    """
+    unit = File(f"{UNITS}/{SERVER}", config_files.render("pgbackrest-server.service.j2"))
+    found = config_files.read([unit], [SERVER], also=[platform.pgbackrest_config])
+    if cluster.pgbackrest.transport != "tls":
+        if unit.path in found["paths"]:
+            path = QuoteString(unit.path)
+            yield StringCommand(
+                "systemctl disable --now", SERVER, "&& rm -f", path, "&& systemctl daemon-reload"
+            )
+        else:
+            host.noop("SSH is the transport")
+        return
+    different = config_files.differing([unit], found)
+    paths = [found["paths"].get(path) for path in (unit.path, platform.pgbackrest_config)]
+    changed = max((path["mtime"] for path in paths if path), default=0)
+    is_stale = changed > found["units"][SERVER]["started"]
+    start = f"systemctl daemon-reload && systemctl enable {SERVER} && systemctl restart {SERVER}"
+    if different:
+        yield from config_files.written(different, start)
+    elif is_stale or not config_files.unit_is_ready(found, SERVER):
+        yield StringCommand(start)
+    else:
+        host.noop("the server runs by its configuration")
 
 
 @operation()
@@ -143,6 +187,19 @@ def _pgbackrest(cluster: Cluster, command: str) -> StringCommand:
         "cd / && runuser -u postgres -- pgbackrest --log-level-console=warn --stanza",
         QuoteString(cluster.stanza),
         command,
+    )
+
+
+def _rendered(template: str, cluster: Cluster, here: Host, **more: str) -> str:
+    return config_files.render(
+        template,
+        cluster=cluster,
+        here=here,
+        peers=[Identity("pgbackrest", peer.name) for peer in cluster.backup_peers(here)],
+        identity=Identity("pgbackrest", here.name),
+        authority=AUTHORITY,
+        socket_dir=SOCKET_DIR,
+        **more,
     )
 
 

@@ -35,8 +35,7 @@ def certificates(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
         for one in identities:
             shown = found.get(one.directory)
             report.DAYS_LEFT[one.subject.name] = _days(shown["certificate"] if shown else "")
-        if here.is_postgres:
-            report.OUTDATED[here.name] = outdated(cluster, here)
+            report.OUTDATED.setdefault(here.name, []).extend(outdated(cluster, here, one))
     host.noop("proofs change nothing")
     yield from ()
 

@@ -11,6 +11,7 @@ was pinned once is replaced only where somebody says so.
 import base64
 import binascii
 import hashlib
+from collections.abc import Collection
 
 from pyinfra import host, logger, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
@@ -39,14 +40,17 @@ _read: dict[str, Keys] = {}
 def deploy(cluster: Cluster, here: Host, platform: Platform) -> None:
     """Let postgres on the repository host and on every database host call pgBackRest on the other.
 
-    `--data ssh_trust_replaced=node2` names hosts that are new machines under an old name.
+    `--data ssh_trust_replaced=node2` names hosts that are new machines under an old name. Where
+    pgBackRest speaks TLS, nobody needs this trust, and none is left.
     """
+    if cluster.pgbackrest.transport == "tls":
+        ended(name="End SSH trust", here=here, platform=platform)
+        return
     replaced = _replaced(cluster)
     key_made(name="Make SSH keys", here=here, platform=platform)
-    peers = cluster.postgres_members if here.is_repository else (cluster.repository,)
     trusted(
-        name="Exchange SSH keys",
-        cluster=cluster, here=here, platform=platform, peers=list(peers), replaced=replaced,
+        name="Exchange SSH keys", cluster=cluster, here=here, platform=platform,
+        peers=list(cluster.backup_peers(here)), replaced=replaced,
     )  # fmt: skip
 
 
@@ -145,6 +149,50 @@ def trusted(
     yield from config_files.written(different)
 
 
+@operation()
+def ended(here: Host, platform: Platform) -> Commands:
+    """
+    Take away what `trusted` wrote; lines of others, and the postgres user's own key, stay.
+
+    + here: this host
+    + platform: of this host
+
+    **Example:**
+
+    .. code:: python
+
+        ssh_trust.ended(name="End SSH trust", here=here, platform=platform)
+    """
+    mine = host.get_fact(SshKeys, home=platform.postgres_home)
+    if mine is None:
+        raise OperationError(
+            f"cannot tell what {here.name} has in {platform.postgres_home}/.ssh\n    HINT: {ABOVE}"
+        )
+    shorter = [
+        _lines(platform, name, _foreign(lines))
+        for name, lines in (
+            ("authorized_keys", mine["authorized_keys"]),
+            ("known_hosts", mine["known_hosts"]),
+        )
+        if lines != _foreign(lines)
+    ]
+    left = [path for path in (CLIENT, ONLY_PGBACKREST) if path in _there(CLIENT, ONLY_PGBACKREST)]
+    yield from config_files.written(shorter)
+    if left:
+        yield StringCommand("rm -f", *map(QuoteString, left))
+    if not (shorter or left):
+        host.noop("no SSH key opens pgBackRest")
+
+
+def _there(*paths: str) -> Collection[str]:
+    return config_files.read([], also=paths)["paths"]
+
+
+def _lines(platform: Platform, name: str, lines: list[str]) -> File:
+    content = "".join(f"{line}\n" for line in lines)
+    return File(f"{platform.postgres_home}/.ssh/{name}", content, "postgres", "postgres", "600")
+
+
 def _foreign(lines: list[str]) -> list[str]:
     return [line for line in lines if not line.rpartition(" ")[2].startswith(MARK)]
 
@@ -165,16 +213,12 @@ def _files(
     """Return all files of the trust; what a key is limited to comes before the key."""
     script = config_files.render("pgha-pgbackrest-only.j2", stanza=cluster.stanza)
     client = config_files.render("pgbackrest-ssh.conf.j2", addresses=[p.address for p in peers])
-    ssh = f"{platform.postgres_home}/.ssh"
     return [
         File(ONLY_PGBACKREST, script, mode="755"),
         File(CLIENT, client, check="ssh -G -F {} localhost >/dev/null"),
-        *(
-            File(f"{ssh}/{name}", "".join(f"{line}\n" for line in lines), "postgres", "postgres",
-                 "600")
-            for name, lines in (("known_hosts", known), ("authorized_keys", authorized))
-        ),
-    ]  # fmt: skip
+        _lines(platform, "known_hosts", known),
+        _lines(platform, "authorized_keys", authorized),
+    ]
 
 
 def _keys_of(peer: Host, platform: Platform, pinned: list[str], replaced: list[str]) -> Keys | None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from cluster import Cluster
 from description import PORT_SETTINGS, HostData, describe
 from settings import KNOWN_NAMES, SettingsError
 from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
@@ -195,7 +194,8 @@ def test_a_port_clash_names_both_settings() -> None:
     assert refusal(haproxy_ro_port=5000).hint == "change haproxy_rw_port or haproxy_ro_port."
 
 
-def test_every_port_has_its_setting(cluster: Cluster) -> None:
+def test_every_port_has_its_setting() -> None:
+    cluster = described(pgbackrest_transport="tls")
     purposes = {opening.purpose for host in cluster.hosts for opening in cluster.openings(host)}
     assert PORT_SETTINGS.keys() == purposes | {"SSH", "HAProxy statistics"}
     assert set(PORT_SETTINGS.values()) - {"ssh_port"} <= KNOWN_NAMES

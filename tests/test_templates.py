@@ -55,19 +55,26 @@ BARE: dict[str, Any] = {
 }
 OPERATIONS: dict[str, list[Any]] = {
     "etcd": [packages.installed, etcd_access.client, etcd.started],
-    "postgres": [system.kernel, ssh_trust.trusted, pgbackrest.database_host, patroni.member],
+    "postgres": [
+        system.kernel,
+        ssh_trust.trusted,
+        pgbackrest.database_host,
+        pgbackrest.server,
+        patroni.member,
+    ],
     "haproxy": [system.kernel, haproxy.routes],
-    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository],
+    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository, pgbackrest.server],
 }
 by_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
 
 @cache
-def written(platform: str) -> dict[tuple[str, str], str]:
+def written(platform: str, transport: str = "ssh") -> dict[tuple[str, str], str]:
     """Return every file of a first deploy, by host and path."""
     found: dict[tuple[str, str], str] = {}
     for host, groups in FIVE_HOSTS.items():
         case: dict[str, Any] = {
+            "cluster": {"pgbackrest_transport": transport},
             "host": host,
             "platform": platform,
             "facts": BARE,
@@ -99,8 +106,9 @@ def complaints(daemon: str, *arguments: str) -> str:
 def texts() -> Iterator[tuple[str, str, str]]:
     """Yield host, path and text of every file on every platform."""
     for platform in PLATFORMS:
-        for (host, path), text in written(platform).items():
-            yield host, path, text
+        for transport in ("ssh", "tls"):
+            for (host, path), text in written(platform, transport).items():
+                yield host, path, text
 
 
 def test_every_template_is_used_and_rendered() -> None:
@@ -114,12 +122,14 @@ def test_every_template_is_used_and_rendered() -> None:
     with patch.object(config_files, "render", noting):
         for platform in PLATFORMS:
             written(platform)
+            written(platform, "tls")
     included = {name for template in used for name in _included(template)}
     assert used | included == {path.name for path in config_files.TEMPLATES.iterdir()}
 
 
 def _included(template: str) -> list[str]:
-    return re.findall(r'{% include "(.*)" %}', (config_files.TEMPLATES / template).read_text())
+    text = (config_files.TEMPLATES / template).read_text()
+    return re.findall(r'{% (?:include|from) "(.*?)"', text)
 
 
 def test_no_template_leaves_a_tag_or_a_blank_value() -> None:

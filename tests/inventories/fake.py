@@ -83,6 +83,7 @@ def _answers(name):
                 ["patroni.service"],
                 ["haproxy.service"],
                 ["pgbackrest-backup@full.timer", "pgbackrest-backup@diff.timer"],
+                ["pgbackrest-server.service"],
             )
         },
         "dpkg-query": "",

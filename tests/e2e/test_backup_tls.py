@@ -1,0 +1,73 @@
+"""pgBackRest over TLS instead of SSH: one setting, there and back, with the archive going on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from identities import Identity
+from tests.e2e import deadlines
+from tests.e2e import testbed as bed
+from tests.e2e.test_backup import PGBACKREST, in_repository, info, switched_segment
+
+TLS = ("--data", "pgbackrest_transport=tls")
+NODE1 = bed.HOSTS["node1"].address
+
+
+@pytest.fixture(scope="module")
+def over_tls(deployed: bed.Run) -> Iterator[None]:
+    """The cluster with the other transport; the usual one again at the end."""
+    first, again = bed.deploy(*TLS), bed.deploy(*TLS)
+    assert "Answer pgBackRest of other hosts" in first.changes
+    assert again.changes == []
+    yield
+    assert "Exchange SSH keys" in bed.deploy().changes
+    assert bed.deploy().changes == []
+    for host in (*bed.NODES, "pgbackrest"):
+        assert bed.on(host, "ss -Hltn sport = :8432") == "", host
+    segment = switched_segment()
+    bed.wait_until("an arrival over SSH", lambda: in_repository(segment), deadlines.ARCHIVED)
+
+
+def test_wal_arrives_and_a_backup_is_taken_from_a_replica(cluster: None, over_tls: None) -> None:
+    segment = switched_segment()
+    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    before = [backup["label"] for backup in info()["backup"]]
+    bed.on("pgbackrest", f"{PGBACKREST} --type=incr backup")
+    assert len(info()["backup"]) == len(before) + 1
+    assert "status: ok" in bed.on("node2", f"{PGBACKREST} info")
+
+
+def test_no_ssh_key_opens_anything(cluster: None, over_tls: None) -> None:
+    left = (
+        "cd /var/lib/postgresql/.ssh; grep -h pgha: authorized_keys known_hosts"
+        "; ls /usr/local/sbin/pgha-pgbackrest-only /etc/ssh/ssh_config.d/10-pgha.conf 2>/dev/null"
+    )
+    for host in (*bed.NODES, "pgbackrest"):
+        assert bed.on(host, left, check=False) == "", host
+
+
+@pytest.mark.parametrize("service", ["postgres", "etcd"])
+def test_nobody_else_may_do_anything(cluster: None, over_tls: None, service: str) -> None:
+    # A server greets whoever connects, and does nothing for who has not the right certificate,
+    # be it a good one of this cluster's authority.
+    ask = "runuser -u postgres -- timeout 60 pgbackrest --stanza=pgha --config={} info 2>&1"
+    folder, other = bed.on("node1", "mktemp -d"), Identity(service, "node1")
+    bed.on(
+        "node1",
+        f"cd {folder} && cp {other.key} tls.key && cp {other.certificate} tls.crt"
+        f" && sed 's,/etc/pgha/pgbackrest/tls,{folder}/tls,' /etc/pgbackrest.conf >config"
+        f" && chown -R postgres {folder} && chmod 600 {folder}/*",
+    )
+    try:
+        told = bed.on("node1", ask.format(f"{folder}/config"), check=False)
+    finally:
+        bed.on("node1", f"rm -r {folder}")
+    assert "status: error" in told
+    assert "status: ok" in bed.on("node1", ask.format("/etc/pgbackrest.conf"))
+
+
+def test_members_do_not_answer_each_other(cluster: None, over_tls: None) -> None:
+    probe = f"timeout 3 bash -c '</dev/tcp/{NODE1}/8432' 2>/dev/null && echo open || echo closed"
+    assert bed.on("pgbackrest", probe) == "open"
+    assert bed.on("node2", probe) == "closed"
+    assert bed.on("outsider", probe) == "closed"
