@@ -158,8 +158,10 @@ class EtcdUsers(_Etcdctl[dict[str, list[str]] | None]):
         return StringCommand(
             f"ask() {{ {ETCDCTL} --dial-timeout=2s --command-timeout=5s --endpoints",
             QuoteString(endpoints),
+            # Silence is no user without a role: what one does not say, nobody knows.
             'user "$@" 2>/dev/null; }; names=$(ask list) || names=null; for name in $names;'
-            ' do echo "$name" $(ask get "$name" | sed -n "s/^Roles: *//p"); done',
+            ' do said=$(ask get "$name") || name=null;'
+            ' echo "$name" $(echo "$said" | sed -n "s/^Roles: *//p"); done',
         )
 
     @override

@@ -15,7 +15,7 @@ from operations import Commands, judgement, judgement_access, judgement_tls
 from operations.judgement import Proof
 
 COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "skipped": "blue"}
-MARGIN, NAME, STATUS = "  ", 11, 9
+MARGIN, NAME, STATUS = "  ", 14, 9
 # Every proof, in the order of the table, and the group that is asked for it ("" is all hosts).
 PROOFS = {
     "hosts": "",
