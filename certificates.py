@@ -27,7 +27,10 @@ class CertificateError(ValueError):
 
 @dataclass(frozen=True)
 class Authority:
-    """A private key and the certificate that everybody trusts, as PEM; no repr shows the key."""
+    """A private key and the certificate that everybody trusts, as PEM; no repr shows the key.
+
+    Of several, the first is the one that signs: `authorities` says when there are more.
+    """
 
     key: str
     certificate: str
@@ -65,9 +68,11 @@ class Subject:
 def new_authority(cluster: str, days: int, now: datetime) -> Authority:
     """Return a new authority for `cluster`, valid for `days`; it signs hosts, no authority."""
     key = ec.generate_private_key(ec.SECP384R1())
-    name = _name(f"{cluster} authority {now:%Y-%m-%d}")
+    # Two authorities of one day must not share a name: etcd and openssl tell them apart by it.
+    digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
+    name = _name(f"{cluster} authority {now:%Y-%m-%d} {digest[:8]}")
     certificate = (
-        _builder(name, name, key.public_key(), days, now)
+        _builder(name, name, key.public_key(), now, now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -82,7 +87,7 @@ def new_authority(cluster: str, days: int, now: datetime) -> Authority:
 
 
 def sign(authority: Authority, request: str, subject: Subject, days: int, now: datetime) -> str:
-    """Return the certificate (PEM) for a host's request, valid for `days`.
+    """Return the certificate (PEM) for a host's request, valid for `days` or as the authority is.
 
     Only the key is taken from the request, and only if the request proves to own it; raises
     CertificateError otherwise. It serves for both ends of a connection: members call each other.
@@ -95,8 +100,12 @@ def sign(authority: Authority, request: str, subject: Subject, days: int, now: d
     if not proven:
         raise CertificateError(f"the certificate request of {subject.name} is damaged")
     key, issuer = _key(authority), x509.load_pem_x509_certificate(authority.certificate.encode())
+    last = issuer.not_valid_after_utc
+    if last <= now:
+        raise CertificateError(f"the authority ended on {last:%Y-%m-%d}")
+    end = min(now + timedelta(days=days), last)
     certificate = (
-        _builder(subject.distinguished, issuer.subject, asked.public_key(), days, now)
+        _builder(subject.distinguished, issuer.subject, asked.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(
@@ -122,7 +131,8 @@ def flaw(
     + certificate: PEM, "" where there is none
     + request: of the key that is there now
 
-    A certificate is renewed when less than a third of its life is left, as ACME clients do.
+    A certificate is renewed when less than a third of its life is left, as ACME clients do, but
+    not where a new one would end with the same authority.
     """
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
@@ -139,9 +149,11 @@ def flaw(
         return "it belongs to another key"
     if (found.subject, alternatives) != (subject.distinguished, subject.alternatives):
         return "its names are not the host's"
-    life = found.not_valid_after_utc - found.not_valid_before_utc
-    if found.not_valid_after_utc - now < life / 3:
-        return f"it ends on {found.not_valid_after_utc:%Y-%m-%d}"
+    end, last = found.not_valid_after_utc, issuer.not_valid_after_utc
+    if end > last:
+        return "it outlives its authority"
+    if end - now < (end - found.not_valid_before_utc) / 3 and end < last:
+        return f"it ends on {end:%Y-%m-%d}"
     return None
 
 
@@ -160,8 +172,8 @@ def utc_now() -> datetime:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, days: int,
-    now: datetime,
+    subject: x509.Name, issuer: x509.Name, key: CertificatePublicKeyTypes, now: datetime,
+    end: datetime,
 ) -> x509.CertificateBuilder:  # fmt: skip
     return (
         x509.CertificateBuilder()
@@ -170,7 +182,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(end)
     )
 
 

@@ -58,6 +58,12 @@ class Secrets:
     def etcd_patroni_user(self) -> str:
         return f"patroni-{_mark(self.etcd_patroni)}"
 
+    def with_authority(self, authority: Authority) -> "Secrets":
+        """Return the same passwords beside another authority."""
+        return replace(
+            self, authority_key=authority.key, authority_certificate=authority.certificate
+        )
+
     def __repr__(self) -> str:
         return "Secrets(*MASKED*)"
 
@@ -75,8 +81,8 @@ PEM = ("authority_key", "authority_certificate")
 # Why some secrets stay: they are no passwords that a new one could simply take the place of.
 STAYS = {
     "backup_cipher": "pgBackRest cannot change a repository's passphrase, and old backups need it",
-    "authority_key": "every certificate hangs on it (day2/rotate_certificates.py renews those)",
-    "authority_certificate": "every certificate hangs on it",
+    "authority_key": "day2/rotate_certificates.py replaces it, in two steps",
+    "authority_certificate": "day2/rotate_certificates.py replaces it, in two steps",
 }
 PASSWORDS = tuple(name for name in NAMES if name not in STAYS)
 

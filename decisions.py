@@ -171,6 +171,20 @@ def may_rotate(members: Sequence[PatroniMember], within: Sequence[str]) -> None:
         )
 
 
+def may_replace_authority(members: Sequence[PatroniMember]) -> None:
+    """Refuse (Refusal) to replace the authority unless one member leads and all others stream.
+
+    Who is away cannot learn whom to believe, and would be locked out by those who did.
+    """
+    sick = [m.name for m in members if not m.is_healthy]
+    if sick or leader(members) is None:
+        what = f"{sick[0]} neither leads nor streams" if sick else "nobody leads"
+        raise Refusal(
+            f"{what}: the authority is replaced when all is well",
+            "see `patronictl list`; a host that is gone has to be taken out of the inventory.",
+        )
+
+
 # --- Patroni's dynamic configuration ----------------------------------------------------------
 
 # Kept beside the live configuration, where Patroni ignores it: what this project applied last.

@@ -34,6 +34,7 @@ in_container = bool(identity["container"])
 if here.is_postgres:
     preflight.check(cluster, here, platform, plan.secrets_are_new())
 secrets = plan.secrets()
+certificates.refuse_unfit(secrets)
 
 secrets_file.deploy()
 if phase.begins("packages"):

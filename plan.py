@@ -17,9 +17,11 @@ from pyinfra import host, inventory, state
 from pyinfra.api.exceptions import DeployError, OperationError
 from pyinfra.context import ctx_state
 
+import authorities
 import certificates
 import credentials
 import secret_sources
+from certificates import Authority
 from cluster import GROUPS, Cluster
 from credentials import Secrets
 from description import HostData, describe
@@ -159,8 +161,12 @@ def secrets() -> Secrets:
 
 
 def _made_up() -> Secrets:
+    return credentials.made_up(_new_authority())
+
+
+def _new_authority() -> Authority:
     name, days = cluster().general.name, cluster().tls.authority_days
-    return credentials.made_up(certificates.new_authority(name, days, certificates.utc_now()))
+    return certificates.new_authority(name, days, certificates.utc_now())
 
 
 def keep_secrets() -> None:
@@ -197,3 +203,47 @@ def keep_rotated_secrets() -> None:
         credentials.keep_instead(secrets(), rotated_secrets(), secrets_path())
     except SettingsError as error:
         raise OperationError(str(error)) from None
+
+
+# --- the authority ----------------------------------------------------------------------------
+
+
+@cache
+def authority_steps() -> list[Secrets]:
+    """Return what the cluster has to run by, one after the other, by `--data authority=<verb>`.
+
+    What a command prints cannot be changed from here: such a run brings what stands there to all.
+    """
+    verb, present = str(host.data.get("authority")), secrets()
+    try:
+        found = authorities.steps(present.authority, verb, _new_authority)
+        if secrets_source().may_make_up:
+            return [present.with_authority(one) for one in found]
+        if found[0] != present.authority:
+            raise SettingsError(
+                "the secrets come from a command, which no next authority can be given to",
+                "put one where it reads them: " + authorities.ABOUT,
+            )
+        return [present]
+    except SettingsError as error:
+        raise DeployError(str(error)) from None
+
+
+def keep_authority(old: Secrets, new: Secrets) -> None:
+    """Write the authority's next step over the last one, in one step."""
+    try:
+        credentials.keep_instead(old, new, secrets_path())
+    except SettingsError as error:
+        raise OperationError(str(error)) from None
+
+
+def refuse_part_of_the_cluster() -> None:
+    """Refuse a run that leaves hosts out, where all have to follow."""
+    active = {member.name for member in inventory.get_active_hosts()}
+    missing = [member.name for member in cluster().hosts if member.name not in active]
+    if missing:
+        raise DeployError(
+            f"{missing[0]} is not part of this run, and would not believe the others any more\n"
+            "    HINT: leave --limit and --exclude out. A host that is gone has to be taken out of"
+            " the inventory first."
+        )

@@ -23,7 +23,8 @@ for path in {paths}; do
 done
 for unit in {units}; do
   pid=$(systemctl show -p MainPID --value "$unit")
-  age=$(ps -o etimes= -p "${{pid:-0}}" 2>/dev/null || echo 0)
+  age=$(ps -o etimes= -p "${{pid:-0}}" --ppid "${{pid:-0}}" 2>/dev/null | sort -n | head -n 1)
+  [ "${{pid:-0}}" -gt 0 ] || age=0
   echo "unit $unit started=$(($(date +%s) - age))" $(
     systemctl show -p LoadState -p ActiveState -p UnitFileState "$unit")
 done
@@ -42,7 +43,11 @@ class PathState(TypedDict):
 
 
 class UnitState(TypedDict):
-    """One systemd unit; `started` is in seconds since the epoch and means nothing when inactive."""
+    """One systemd unit; `started` is in seconds since the epoch and means nothing when inactive.
+
+    It is the age of the youngest among the main process and its children: a worker that a reload
+    brought is younger than what it reads.
+    """
 
     load: str
     active: str

@@ -6,6 +6,8 @@ from typing import TypedDict
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
+from identities import AUTHORITY
+
 
 class Shown(TypedDict):
     """One identity: a request for a certificate made with its key, and the certificate, as PEM.
@@ -50,3 +52,15 @@ class Identities(FactBase[dict[str, Shown] | None]):
                     part = "request" if "REQUEST" in line else "certificate"
                 shown[part] += f"{line}\n"  # type: ignore[literal-required]  # one of the two
         return found
+
+
+class TrustedAuthorities(FactBase[str | None]):
+    """Return the certificates of all whom a host believes, as PEM; "" before it has any."""
+
+    @override
+    def command(self) -> StringCommand:
+        return StringCommand(f"if [ -e {AUTHORITY} ]; then cat {AUTHORITY}; fi; echo end")
+
+    @override
+    def process(self, output: list[str]) -> str:
+        return "".join(f"{line}\n" for line in output[:-1])

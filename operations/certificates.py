@@ -3,24 +3,26 @@
 The request goes out over the connection that deploys, and the certificate comes back by it.
 """
 
-from functools import partial
-
 from pyinfra import host
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
+from pyinfra.api.exceptions import DeployError
 
+import authorities
 from certificates import CertificateError, flaw, sign, utc_now
 from cluster import Cluster, Host
 from credentials import Secrets
-from facts.identities import Identities, Shown
-from facts.shown_certificates import OutdatedServers
+from facts.component import ComponentState
+from facts.handshakes import Handshakes
+from facts.identities import Identities, Shown, TrustedAuthorities
 from identities import AUTHORITY, Identity
 from operations import Commands, config_files
 from operations.config_files import Directory, File
 from operations.pgbackrest import SERVER
 from operations.waiting import wait_until
+from settings import SettingsError
 
-# A busy postmaster reads its files when it comes to it.
-TAKEN_OVER_SECONDS = 120.0
+# Two loops of Patroni; and a busy postmaster reads its files when it comes to it.
+NOTICED_SECONDS, TAKEN_OVER_SECONDS = 20.0, 120.0
 
 
 def deploy(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) -> None:
@@ -28,6 +30,14 @@ def deploy(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) 
     issued(name="Issue certificates", cluster=cluster, here=here, secrets=secrets, renew=renew)
     if cluster.identities(here):
         taken_over(name="Show the new certificates", cluster=cluster, here=here)
+
+
+def refuse_unfit(secrets: Secrets) -> None:
+    """Refuse (DeployError) an authority that has ended, or whose key is not its own."""
+    try:
+        authorities.check(secrets.authority, utc_now())
+    except SettingsError as error:
+        raise DeployError(str(error)) from None
 
 
 @operation()
@@ -40,7 +50,9 @@ def issued(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) 
     + secrets: the cluster's secrets, its authority among them
     + renew: replace every certificate, however good it is
 
-    A certificate is replaced when it ends soon, or is not what the settings and the authority say.
+    A certificate is replaced when it ends soon, or is not what the settings and the authority say;
+    and when it is older than the file of whom to believe: Patroni reads that again only with a new
+    certificate (4.1.5, `reload_local_certificate`).
 
     **Example:**
 
@@ -49,10 +61,14 @@ def issued(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) 
         certificates.issued(name="Issue", cluster=cluster, here=here, secrets=secrets)
     """
     wanted: list[File | Directory] = [File(AUTHORITY, secrets.authority.certificate)]
-    different = config_files.differing(wanted, config_files.read(wanted))
+    identities = cluster.identities(here)
+    found = config_files.read(wanted, also=[one.certificate for one in identities])
+    different = config_files.differing(wanted, found)
     is_good = not different
+    if different and AUTHORITY in found["paths"]:
+        _refuse_to_go_back(secrets)
     yield from config_files.written(different)
-    for identity in cluster.identities(here):
+    for identity in identities:
         shown = _shown(identity)
         if not shown["request"] or shown["access"] != f"600 {identity.owner}":
             is_good = False
@@ -61,6 +77,10 @@ def issued(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) 
         why = flaw(
             shown["certificate"], shown["request"], secrets.authority, identity.subject, utc_now()
         )
+        if why and authorities.is_next(shown["certificate"], secrets.authority):
+            raise _gone_on("has certificates of the next authority already")
+        if different or is_older(found, identity):
+            why = why or "whom to believe has changed"
         if renew:
             why = why or "it was asked for"
         if why:
@@ -93,12 +113,12 @@ def taken_over(cluster: Cluster, here: Host) -> Commands:
         host.noop("what is on the disk is shown")
     for one in late:
         yield _reload(cluster, one)
-        wait_until(
-            f"the services of {one.subject.name} to show their new certificate",
-            partial(_is_shown, cluster, here, one),
-            TAKEN_OVER_SECONDS,
-            "look at the services' journal there.",
-        )
+        try:
+            _wait_until_shown(cluster, here, one, NOTICED_SECONDS)
+        except OperationError:
+            # Patroni 4.1.5 forgets the certificate when a reload brings another change as well.
+            yield _reload(cluster, one)
+            _wait_until_shown(cluster, here, one, TAKEN_OVER_SECONDS)
 
 
 def outdated(cluster: Cluster, here: Host, identity: Identity) -> list[int]:
@@ -106,14 +126,20 @@ def outdated(cluster: Cluster, here: Host, identity: Identity) -> list[int]:
     ports = cluster.servers(identity)
     if not ports:
         return []
-    found: list[int] | None = host.get_fact(
-        OutdatedServers, certificate=identity.certificate, address=here.address, ports=ports
+    said = host.get_fact(
+        Handshakes, address=here.address, directory=identity.directory, ports=ports
     )
-    return found or []
+    good = ("none", said["file"]["certificate"]) if said else ()
+    return [port for port in ports if said and said[str(port)]["certificate"] not in good]
 
 
-def _is_shown(cluster: Cluster, here: Host, identity: Identity) -> bool:
-    return not outdated(cluster, here, identity)
+def _wait_until_shown(cluster: Cluster, here: Host, identity: Identity, seconds: float) -> None:
+    wait_until(
+        f"the services of {identity.subject.name} to show their new certificate",
+        lambda: not outdated(cluster, here, identity),
+        seconds,
+        "look at the services' journal there.",
+    )
 
 
 def _reload(cluster: Cluster, identity: Identity) -> StringCommand:
@@ -125,6 +151,30 @@ def _reload(cluster: Cluster, identity: Identity) -> StringCommand:
         "systemctl reload patroni.service && if [ -f", pid_file,
         "]; then kill -HUP $(head -n 1", pid_file, "); fi",
     )  # fmt: skip
+
+
+def is_older(found: ComponentState, identity: Identity) -> bool:
+    """Say whether a certificate was there before the present file of whom to believe."""
+    certificate, authority = found["paths"].get(identity.certificate), found["paths"].get(AUTHORITY)
+    return bool(certificate and authority and certificate["mtime"] < authority["mtime"])
+
+
+def _refuse_to_go_back(secrets: Secrets) -> None:
+    trusted: str | None = host.get_fact(TrustedAuthorities)
+    if trusted is None:
+        raise OperationError(
+            f"cannot tell whom {host.name} believes\n    HINT: {config_files.ABOVE}"
+        )
+    if stranger := authorities.ahead(trusted, secrets.authority):
+        raise _gone_on(f"trusts a newer authority, {stranger}")
+
+
+def _gone_on(what: str) -> OperationError:
+    return OperationError(
+        f"{host.name} {what}: the secrets here are from before it was made\n"
+        "    HINT: bring the present ones here. Is that authority to be given up, take its"
+        f" certificate out of {AUTHORITY} there."
+    )
 
 
 def _shown(identity: Identity) -> Shown:

@@ -59,9 +59,9 @@ class _Paths:
         return cls(environment, f"{environment}-start", f"{cluster.etcd.data_dir}/member")
 
     @property
-    def told_by(self) -> tuple[str, str, str]:
-        """Return the paths that tell what a host was before."""
-        return DROP_IN, self.start, self.data
+    def told_by(self) -> tuple[str, ...]:
+        """Return the paths that tell what a host was before, and whom it believes."""
+        return DROP_IN, self.start, self.data, AUTHORITY
 
     def is_member(self, found: ComponentState) -> bool:
         """Say whether the host has a member's data, or is just making it in its first start."""
@@ -275,8 +275,12 @@ def _runs(found: ComponentState) -> bool:
 
 
 def _is_stale(found: ComponentState, paths: _Paths) -> bool:
-    """Say whether the running process is older than its configuration: a run died half-way."""
-    changed = max(found["paths"][path]["mtime"] for path in (paths.environment, DROP_IN))
+    """Say whether the running process is older than its configuration: a run died half-way.
+
+    Or it believes others than it should: etcd reads that file once, unlike its certificate.
+    """
+    read = (paths.environment, DROP_IN, AUTHORITY)
+    changed = max(found["paths"][path]["mtime"] for path in read if path in found["paths"])
     return changed > found["units"][UNIT]["started"]
 
 

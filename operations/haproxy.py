@@ -4,6 +4,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
 from cluster import Cluster
+from facts.component import ComponentState
 from identities import AUTHORITY
 from operations import Commands, config_files
 from operations.config_files import File
@@ -12,6 +13,8 @@ from platforms import Platform
 UNIT = "haproxy.service"
 CONFIG = "/etc/haproxy/haproxy.cfg"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/pgha.conf"
+# A reload follows its file at once, and `ps` tells ages in whole seconds, cut at both ends.
+ROUNDED_SECONDS = 1
 # SELinux lets HAProxy talk to web ports only, until this boolean says otherwise.
 ALLOW = (
     "if selinuxenabled 2>/dev/null && ! getsebool haproxy_connect_any | grep -q 'on$';"
@@ -43,10 +46,10 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
         File(DROP_IN, config_files.render("haproxy.service.conf.j2")),
         File(CONFIG, content, check="haproxy -c -q -f {}"),
     ]
-    found = config_files.read(wanted, [UNIT])
+    found = config_files.read(wanted, [UNIT], also=[AUTHORITY])
     different = config_files.differing(wanted, found)
     ready = config_files.unit_is_ready(found, UNIT)
-    if ready and not different:
+    if ready and not different and not is_stale(found):
         host.noop("HAProxy runs with this configuration")
         return
     if not platform.is_debian:
@@ -60,3 +63,13 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
         yield from config_files.written(different, start)
     else:
         yield StringCommand(start)
+
+
+def is_stale(found: ComponentState) -> bool:
+    """Say whether HAProxy has not read its configuration, or whom to believe, since they changed.
+
+    A reload makes a new worker, so the youngest one tells.
+    """
+    read = (CONFIG, AUTHORITY)
+    changed = max(found["paths"][path]["mtime"] for path in read if path in found["paths"])
+    return changed > found["units"][UNIT]["started"] + ROUNDED_SECONDS

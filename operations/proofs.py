@@ -29,9 +29,8 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
     if here.is_repository:
         proofs_access.archiving(name="Prove archiving", cluster=cluster, platform=platform)
         proofs_access.backup(name="Prove backups", cluster=cluster)
-    proofs_tls.certificates(
-        name="See how long certificates are good", cluster=cluster, here=here, secrets=secrets
-    )
+    proofs_tls.authority(name="Prove the authority", cluster=cluster, secrets=secrets)
+    proofs_tls.certificates(name="See how long certificates are good", cluster=cluster, here=here)
     ports(name="Try every port from every host", cluster=cluster, here=here)
     report.printed(name="Report", cluster=cluster)
 

@@ -26,6 +26,7 @@ PROOFS = {
     "archiving": "pgbackrest",
     "backup": "pgbackrest",
     "firewall": "",
+    "authority": "",
     "certificates": "",
     "versions": "etcd",
 }

@@ -15,6 +15,10 @@
     Identities:     of every directory: "nothing", or "key" with "good", "ends" (29 of 90 days are
                     left) or "strangers" for its certificate, and "open" if others can read the key
 
+    TrustedAuthorities: "ours", "older" or "younger", beside ours
+    Handshakes:     {believes: prepared, but: {8008: another, 2379: none}}: whose clients etcd takes
+                    (clusters.STAGES), and who shows another certificate than the file's, or none
+
 None is always "cannot tell". What stands here in no other form is told as the fact returns it.
 """
 
@@ -24,13 +28,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from certificates import sign, utc_now
+import authorities
+from certificates import new_authority, sign, utc_now
 from cluster import Cluster
 from decisions import APPLIED
 from facts.component import ComponentState, PathState, UnitState
+from facts.handshakes import Handshake
 from facts.identities import Shown
 from operations.config_files import Directory, File
-from tests.clusters import AUTHORITY, REQUEST, STRANGER
+from tests.clusters import AUTHORITY, REQUEST, STAGES, STRANGER
 
 # A unit is younger than its files; one that does not run is told to have started just now.
 WRITTEN, STARTED, NOW = 1000, 2000, 9000
@@ -160,13 +166,27 @@ def identities(brief: str, asked: Asked) -> dict[str, Shown]:
     return {directory: found[directory] for directory in asked.arguments["directories"]}
 
 
+def trusted_authorities(brief: str, _: Asked) -> str:
+    shift = {"ours": 0, "older": -1, "younger": 1}[brief]
+    other = new_authority("pgha", 3650, utc_now() + timedelta(days=shift)).certificate
+    return AUTHORITY.certificate + (other if shift else "")
+
+
+def handshakes(brief: Mapping[str, Any], asked: Asked) -> dict[str, Handshake]:
+    names = sorted(authorities.names(STAGES[brief.get("believes", "settled")].authority))
+    shown = dict.fromkeys(["file", *asked.arguments["ports"]], "same") | brief.get("but", {})
+    return {str(port): Handshake(certificate=it, authorities=names) for port, it in shown.items()}
+
+
 TOLD: dict[str, Callable[[Any, Asked], Any]] = {
     "Component": component,
     "EtcdHealth": etcd_health,
     "EtcdMembers": etcd_members,
     "Identities": identities,
+    "Handshakes": handshakes,
     "PatroniCluster": patroni_cluster,
     "PatroniStatus": patroni_status,
     "PatroniConfig": patroni_config,
     "AppliedConfiguration": patroni_applied,
+    "TrustedAuthorities": trusted_authorities,
 }

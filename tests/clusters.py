@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+import authorities
 from certificates import new_authority, utc_now
 from cluster import GROUPS, Cluster
 from credentials import Secrets
@@ -50,6 +51,14 @@ SECRETS = Secrets(
     authority_key=AUTHORITY.key,
     authority_certificate=AUTHORITY.certificate,
 )
+# The same passwords at each step from one authority to the next, which is STRANGER here.
+PREPARED = authorities.prepared(AUTHORITY, STRANGER)
+STAGES = {
+    "settled": SECRETS,
+    "prepared": SECRETS.with_authority(PREPARED),
+    "replaced": SECRETS.with_authority(authorities.replaced(PREPARED)),
+    "forgotten": SECRETS.with_authority(STRANGER),
+}
 # A value for `described` that takes a setting away.
 REMOVED = object()
 

@@ -6,7 +6,7 @@ A case is a mapping, one YAML file of it under tests/operations/. Its keys:
     host:        where the operation runs (node1)
     platform:    debian (12), el8 or el9
     arguments:   of the operation, beside cluster, here, platform, secrets, ssh_port (22) and
-                 replaced (none)
+                 replaced (none); secrets by their stage (clusters.STAGES), hosts by their name
     executing:   false while pyinfra prepares or runs with --dry (true)
     diff:        true for --diff
     active:      hosts that are part of the run (all)
@@ -42,7 +42,7 @@ from operations import config_files, ssh_trust
 from operations.config_files import Directory, File
 from platforms import Platform
 from tests import briefly
-from tests.clusters import DEFAULTS, SECRETS, described
+from tests.clusters import DEFAULTS, SECRETS, STAGES, described
 
 PLATFORMS = {
     "debian": Platform("debian", "bookworm", 18),
@@ -183,6 +183,10 @@ def _arguments(
         "replaced": [],
         **case.get("arguments", {}),
     }
+    for name in {"secrets", "old", "new"} & case.get("arguments", {}).keys():
+        given[name] = STAGES[given[name]]
+    if "member" in given:
+        given["member"] = cluster.host(given["member"])
     if "peers" in given:
         given["peers"] = [cluster.host(name) for name in given["peers"]]
     taken = inspect.signature(_inner(operation)).parameters.values()

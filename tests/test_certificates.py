@@ -1,6 +1,7 @@
 """The authority and what it signs: bound to what the cluster knows, and good for TLS both ways."""
 
 import base64
+import re
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -78,7 +79,7 @@ def test_the_authority_signs_hosts_and_no_further_authority() -> None:
 
 def test_the_authority_has_the_name_of_no_host() -> None:
     found = loaded(new_authority("shop", 3650, NOW).certificate)
-    assert found.subject.rfc4514_string() == "CN=shop authority 2027-03-01"
+    assert re.fullmatch("CN=shop authority 2027-03-01 [0-9a-f]{8}", found.subject.rfc4514_string())
     with pytest.raises(x509.ExtensionNotFound):
         found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
 
@@ -87,6 +88,7 @@ def test_no_two_authorities_are_alike() -> None:
     first, second = new_authority("shop", 3650, NOW), new_authority("shop", 3650, NOW)
     assert first.key != second.key
     assert loaded(first.certificate).serial_number != loaded(second.certificate).serial_number
+    assert loaded(first.certificate).subject != loaded(second.certificate).subject
 
 
 def test_an_authority_outlives_what_it_signs_by_its_days() -> None:
@@ -179,6 +181,25 @@ def test_refuses_an_authority_of_another_kind() -> None:
     assert "PRIVATE" not in str(caught.value)
 
 
+def test_no_certificate_outlives_its_authority() -> None:
+    short = new_authority("shop", 40, NOW)
+    assert loaded(signed(by=short)).not_valid_after_utc == NOW + timedelta(days=40)
+    assert loaded(signed(by=short, days=39)).not_valid_after_utc == NOW + timedelta(days=39)
+
+
+def test_an_authority_that_has_ended_signs_nothing() -> None:
+    short = new_authority("shop", 40, NOW)
+    assert signed(by=short, now=NOW + timedelta(days=40, seconds=-1))
+    with pytest.raises(CertificateError, match="the authority ended on 2027-04-10"):
+        signed(by=short, now=NOW + timedelta(days=40))
+
+
+def test_the_first_of_two_authorities_signs() -> None:
+    both = Authority(AUTHORITY.key + STRANGER.key, AUTHORITY.certificate + STRANGER.certificate)
+    loaded(signed(by=both)).verify_directly_issued_by(loaded(AUTHORITY.certificate))
+    assert flaw(signed(by=both), REQUEST, both, NODE1, NOW) is None
+
+
 # --- what must be replaced ----------------------------------------------------------------------
 
 # 90 days and the hour before them; a third of that is left from here on.
@@ -226,6 +247,35 @@ def test_flaw_of_a_certificate(pem: str, request_: str, now: datetime, why: str 
 @pytest.mark.parametrize("days", [2, 30, 90, 397, 825])
 def test_no_new_certificate_is_replaced_at_once(days: int) -> None:
     assert flaw(signed(days=days), REQUEST, AUTHORITY, NODE1, NOW) is None
+
+
+def test_a_certificate_that_outlives_its_authority_is_replaced() -> None:
+    short = new_authority("shop", 40, NOW)
+    key_lives_on = Authority(short.key, _shorter(short, 39))
+    assert flaw(signed(by=short), REQUEST, short, NODE1, NOW) is None
+    assert flaw(signed(by=short), REQUEST, key_lives_on, NODE1, NOW) == "it outlives its authority"
+
+
+def test_a_certificate_that_ends_with_its_authority_is_left_alone() -> None:
+    short = new_authority("shop", 40, NOW)
+    last = signed(by=short)
+    for days in (0, 20, 35, 39):
+        assert flaw(last, REQUEST, short, NODE1, NOW + timedelta(days=days)) is None
+    before = signed(by=short, days=39)
+    assert flaw(before, REQUEST, short, NODE1, NOW + timedelta(days=35)) == "it ends on 2027-04-09"
+
+
+def _shorter(authority: Authority, days: int) -> str:
+    """Return the certificate of the same authority, made anew for another time."""
+    found, key = (
+        loaded(authority.certificate),
+        serialization.load_pem_private_key(authority.key.encode(), None),
+    )
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    made = x509.CertificateBuilder(
+        found.issuer, found.subject, found.public_key(), 1, NOW, NOW + timedelta(days=days)
+    )
+    return made.sign(key, hashes.SHA384()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def test_days_left_until_and_beyond_the_end() -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,21 +148,22 @@ def test_member_with_a_certificate_of_another_authority_gets_no_sessions(cluster
 
 
 @contextmanager
-def writing(new_sessions: bool) -> Iterator[list[str]]:
+def writing(new_sessions: bool, **options: str) -> Iterator[list[str]]:
     """Write until the block ends: in one long session, and in a new one each time if wished.
 
-    The list has "ok" for each write, and what PostgreSQL or libpq said for each that failed.
+    The options are libpq's. The list has "ok" for each write, and what PostgreSQL or libpq said
+    for each that failed.
     """
     done, found = threading.Event(), list[str]()
 
     def run() -> None:
-        with bed.connect(bed.RW) as long_session:
+        with bed.connect(bed.RW, **options) as long_session:
             while not done.wait(0.1):
                 try:
                     long_session.execute(WRITE)
                     found.append("ok")
                     if new_sessions:
-                        with bed.connect(bed.RW) as session:
+                        with bed.connect(bed.RW, **options) as session:
                             session.execute(WRITE)
                         found.append("ok")
                 except psycopg.Error as error:
@@ -208,6 +211,99 @@ def test_certificates_are_renewed_without_a_lost_write(cluster: None) -> None:
         where = f"{bed.HOSTS['node1'].address}:{port}"
         ask = f"openssl s_client -connect {where} {options} </dev/null 2>/dev/null"
         assert bed.on("node2", f"{ask} | openssl x509 -noout -serial") == number, port
+    assert bed.deploy().changes == []
+
+
+ROTATE = "day2/rotate_certificates.py"
+
+
+def killed_on_its_way(others: list[str]) -> None:
+    """Prepare the next authority, and kill that when some of the hosts trust it and some do not."""
+    trusted = "grep -c BEGIN /etc/pgha/ca.crt"
+    run = subprocess.Popen(
+        bed.command(ROTATE, "-y", "--data", "authority=prepare"), cwd=bed.ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        bed.wait_until("trust in both", lambda: bed.on(others[0], trusted) == "2", deadlines.DEPLOY)
+    finally:
+        run.kill()
+        run.wait()
+    assert bed.on(others[-1], trusted) == "1"
+
+
+def started() -> list[str]:
+    """Return when each PostgreSQL started."""
+    return [bed.sql(node, "SELECT pg_postmaster_start_time()") for node in bed.NODES]
+
+
+def believed(node: str) -> None:
+    """Fail unless what a node shows, and takes from clients, is of the authority in its file."""
+    name = bed.on(node, "openssl x509 -in /etc/pgha/ca.crt -noout -subject -nameopt RFC2253")
+    for owner, port, before in (
+        ("etcd", 2379, ""),
+        ("etcd", 2380, ""),
+        ("postgres", 8008, ""),
+        ("postgres", 5432, "-starttls postgres"),
+    ):
+        own = Identity(owner, node)
+        said = bed.on(
+            node,
+            f"openssl s_client -connect {bed.HOSTS[node].address}:{port} {before} -nameopt RFC2253"
+            f" -cert {own.certificate} -key {own.key} -CAfile /etc/pgha/ca.crt </dev/null 2>&1",
+        )
+        assert "Verify return code: 0 (ok)" in said, (node, port)
+        wanted = set(re.findall("^CN=.+ authority .+$", said, re.MULTILINE))
+        # Patroni names nobody whom it takes: Python does not send it.
+        assert wanted == (set() if port == 8008 else {name.removeprefix("subject=")}), (node, port)
+
+
+def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path: Path) -> None:
+    leader, before, since = bed.primary(), bed.secrets(), started()
+    client, former = tmp_path / "ca.crt", tmp_path / "former.crt"
+
+    def hand_out() -> None:
+        staged = tmp_path / "new"
+        staged.write_text(bed.on("haproxy", "cat /etc/pgha/ca.crt", user="nobody"))
+        staged.replace(client)  # libpq reads it at any time
+
+    hand_out()
+    former.write_text(client.read_text())
+    others = [node for node in bed.NODES if node != leader]
+    with writing(new_sessions=True, sslrootcert=str(client)) as writes:
+        killed_on_its_way([*others, leader])
+        assert bed.secrets()["authority_certificate"].startswith(before["authority_certificate"])
+        bed.deploy()  # keeps what it finds, and brings it to all
+        assert all(bed.on(node, "grep -c BEGIN /etc/pgha/ca.crt") == "2" for node in bed.HOSTS)
+        prepared = bed.pyinfra(ROTATE, "-y", "--data", "authority=prepare")
+        assert prepared.code == 0, prepared.stderr[-4000:]
+        assert "give /etc/pgha/ca.crt" in prepared.stdout
+        hand_out()
+        replaced = bed.pyinfra(ROTATE, "-y", "--data", "authority=replace")
+        assert replaced.code == 0, replaced.stderr[-4000:]
+    assert len(writes) > 10
+    assert set(writes) == {"ok"}
+    assert bed.primary() == leader
+    assert started() == since  # no PostgreSQL was restarted
+    after = bed.secrets()
+    assert after["authority_certificate"] not in before["authority_certificate"]
+    assert {name for name in after if after[name] != before[name]} == {
+        "authority_key", "authority_certificate",
+    }  # fmt: skip
+    for host in bed.HOSTS:
+        assert f"{bed.on(host, 'cat /etc/pgha/ca.crt')}\n" == after["authority_certificate"]
+    for node in bed.NODES:
+        believed(node)
+    for key in (before["authority_key"], after["authority_key"]):
+        assert key.splitlines()[2] not in prepared.stdout + prepared.stderr
+        assert key.splitlines()[2] not in replaced.stdout + replaced.stderr
+    for good in (client, bed.authority()):  # who has both may take the new one alone at leisure
+        bed.connect(bed.RW, sslrootcert=str(good)).close()
+    with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+        bed.connect(bed.RW, sslrootcert=str(former))
+    run = bed.pyinfra("verify.py", "-y", "--data", "verify_format=json")
+    proofs = {proof["name"]: proof["status"] for proof in json.loads(run.stdout)["proofs"]}
+    assert (proofs["authority"], proofs["certificates"]) == ("ok", "ok")
     assert bed.deploy().changes == []
 
 

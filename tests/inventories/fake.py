@@ -91,7 +91,7 @@ def _answers(name):
         f"/etc/ssh/ssh_host_ed25519_key.pub ssh-ed25519 H{name}\nend",
         "member list": "null",
         **_identities(name),
-        "openssl s_client": ["none", "none", "none", "5432 8008"],
+        "tell file": ["of file none", "of 5432 none", "of 8008 none", "end"],
         "ask get": ["root root", "patroni-0badf00d patroni"],
         "IDENTIFY_SYSTEM": "yes",
         "for turn in": ["ask", "answer|10.0.0.12|5432|f", "written|0/0", "end"],
