@@ -28,7 +28,7 @@ def over_tls(deployed: bed.Run) -> Iterator[None]:
     bed.wait_until("an arrival over SSH", lambda: in_repository(segment), deadlines.ARCHIVED)
 
 
-def test_wal_arrives_and_a_backup_is_taken_from_a_replica(cluster: None, over_tls: None) -> None:
+def test_wal_arrives_and_a_backup_is_taken(cluster: None, over_tls: None) -> None:
     segment = switched_segment()
     bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
     before = [backup["label"] for backup in info()["backup"]]
