@@ -152,6 +152,7 @@ def test_goes_host_by_host_and_the_primary_comes_last(folder: Path) -> None:
     first = names[names.index(turns[0]) : names.index(turns[2])]
     assert [name for name in first if not name.startswith("==")] == [
         "Issue certificates",
+        "Show the new certificates",
         "Let etcd read anew",
         "See what services show",
         "Wait until this member leads or streams",
@@ -163,9 +164,10 @@ def test_renewal_goes_host_by_host_too(secrets_file: Path) -> None:
     names = planned(
         pyinfra(FAKE, ROTATE, "--dry", "--json", "--data", f"secrets_file={secrets_file}")
     )
-    assert names[:4] == [
+    assert names[:5] == [
         "== @fake/node1 ==",
-        "Renew certificates in turn",
+        "Issue certificates",
+        "Show the new certificates",
         "Wait until this member leads or streams",
         "== @fake/node2 ==",
     ]
