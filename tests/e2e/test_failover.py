@@ -28,6 +28,13 @@ def test_writes_and_reads_are_routed(cluster: None) -> None:
     assert {query(bed.RO, WHO) for _ in range(6)} == replicas
 
 
+def test_haproxy_that_has_just_started_sends_no_write_to_a_replica(cluster: None) -> None:
+    for command in ("reload", "restart", "reload"):
+        bed.on("haproxy", f"systemctl {command} haproxy")
+        found = [query(bed.RW, WHO) for _ in range(5)]
+        assert found == [f"{bed.HOSTS[bed.primary()].address} false"] * 5, command
+
+
 def test_killed_primary_is_replaced_and_comes_back(cluster: None) -> None:
     old = bed.primary()
     with bed.connect(bed.RW) as connection:
