@@ -19,6 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 # Clocks of hosts may be behind: a certificate of this minute must not be "not yet valid" there.
 BACKDATED = timedelta(hours=1)
+# ub-common-name of RFC 5280, appendix A.
+COMMON_NAME_LIMIT = 64
 
 
 class CertificateError(ValueError):

@@ -25,6 +25,7 @@ from operations import (
     ssh_trust,
     summary,
     system,
+    transport,
 )
 
 cluster = plan.cluster()
@@ -33,6 +34,8 @@ platform, identity = preflight.identify(cluster, here)
 in_container = bool(identity["container"])
 if here.is_postgres:
     preflight.check(cluster, here, platform, plan.secrets_are_new())
+if here.is_postgres or here.is_repository:
+    transport.refuse_half_a_change(cluster, here)
 secrets = plan.secrets()
 certificates.refuse_unfit(secrets)
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from certificates import COMMON_NAME_LIMIT
 from cluster import GROUPS, SSH_PORT, Cluster, Host
 from settings import (
     COMPONENTS,
@@ -69,6 +70,7 @@ def describe(hosts: Iterable[HostData]) -> Cluster:
     for member in members:
         _refuse_port_clashes(cluster, member)
     _refuse_shared_directories(cluster)
+    _refuse_long_common_names(cluster)
     return cluster
 
 
@@ -242,3 +244,15 @@ def _refuse_shared_directories(cluster: Cluster) -> None:
             f"etcd_data_dir ({etcd[:-1]}) and postgresql_data_dir ({data[:-1]}) hold each other",
             "give each a directory of its own.",
         )
+
+
+def _refuse_long_common_names(cluster: Cluster) -> None:
+    """Refuse a name that does not fit into a certificate where pgBackRest needs it there."""
+    for host in cluster.hosts:
+        for identity in cluster.identities(host):
+            if identity.subject.is_common and len(identity.common_name) > COMMON_NAME_LIMIT:
+                raise SettingsError(
+                    f"the host name {host.name!r} is too long for pgbackrest_transport tls:"
+                    f" {identity.common_name} has more than {COMMON_NAME_LIMIT} characters",
+                    "give it a shorter name, or leave pgbackrest_transport at ssh.",
+                )

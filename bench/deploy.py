@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 if __name__ == "__main__":  # a script finds its own folder only, not the project
@@ -38,6 +39,17 @@ SIZES = (3, 7, 15)
 INVENTORY = "inventories/docker.py"
 PAGE = ROOT / "docs" / "benchmarks.md"
 LAST_LINES = 12  # of a failed command's stderr: pyinfra's reasons stand there
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tree of the project, and the testbed that it deploys to."""
+
+    root: Path
+    testbed: str
+
+
+HERE = Place(ROOT, TESTBED)
 
 
 class BenchError(Exception):
@@ -175,7 +187,7 @@ def install(host: Host) -> None:
     run(f"the floor on {host.name}", ["docker", "exec", host.container, "sh", "-c", script])
 
 
-def deploy(nodes: int = 3, nodelay: bool = False) -> Run:
+def deploy(nodes: int = 3, nodelay: bool = False, place: Place = HERE) -> Run:
     """Deploy, and return what that took, sent and changed."""
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts.json"
@@ -183,16 +195,16 @@ def deploy(nodes: int = 3, nodelay: bool = False) -> Run:
         command += ["--nodelay"] if nodelay else []
         command += [INVENTORY, "deploy.py", "-y", "--json"]
         begun = time.monotonic()
-        output = run(f"the deploy on {nodes} database hosts", command, nodes)
+        output = run(f"the deploy on {nodes} database hosts", command, nodes, place=place)
         took = time.monotonic() - begun
         operations = json.loads(output)["results"]["operations"]
         changes = [", ".join(o["names"]) for o in operations if o["success"]]
         return Run(took, Counter(json.loads(counts.read_text())), changes)
 
 
-def deploy_nothing(nodes: int = 3, nodelay: bool = False) -> Run:
+def deploy_nothing(nodes: int = 3, nodelay: bool = False, place: Place = HERE) -> Run:
     """Deploy where nothing is to be done; raises BenchError if that changed a host."""
-    done = deploy(nodes, nodelay)
+    done = deploy(nodes, nodelay, place)
     if done.changes:
         raise BenchError(f"a deploy with nothing to do changed a host: {'; '.join(done.changes)}")
     return done
@@ -208,9 +220,10 @@ def start_anew() -> None:
     containers("up")
 
 
-def containers(verb: str, nodes: int = 3) -> None:
+def containers(verb: str, nodes: int = 3, place: Place = HERE) -> None:
     """Run a verb of testbed/testbed.py: "up" adds what is missing, "down" removes all."""
-    run(f"testbed.py {verb}", [sys.executable, "testbed/testbed.py", verb], nodes)
+    command = [sys.executable, "testbed/testbed.py", verb]
+    run(f"testbed.py {verb}", command, nodes, place=place)
 
 
 def on(host: Host, command: str, stdin: str) -> str:
@@ -219,12 +232,14 @@ def on(host: Host, command: str, stdin: str) -> str:
     return run(f"a command on {host.name}", inside, stdin=stdin)
 
 
-def run(what: str, command: Sequence[str], nodes: int = 3, stdin: str = "") -> str:
-    """Return what a command prints, run at the repository's root on this testbed."""
-    chosen = {"PGHA_TESTBED": TESTBED, "PGHA_NODES": str(nodes), "PYINFRA_PROGRESS": "off"}
+def run(
+    what: str, command: Sequence[str], nodes: int = 3, stdin: str = "", place: Place = HERE
+) -> str:
+    """Return what a command prints, run at the root of a tree on its testbed."""
+    chosen = {"PGHA_TESTBED": place.testbed, "PGHA_NODES": str(nodes), "PYINFRA_PROGRESS": "off"}
     done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **chosen}, capture_output=True, errors="replace",
-        input=stdin,
+        command, cwd=place.root, env={**os.environ, **chosen}, input=stdin,
+        capture_output=True, errors="replace",
     )  # fmt: skip
     if done.returncode != 0:
         last_words = done.stderr.strip().splitlines()[-LAST_LINES:]

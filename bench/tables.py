@@ -3,7 +3,7 @@
 import os
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -130,6 +130,23 @@ def price_of_tls(rates: dict[tuple[str, str], list[float]]) -> str:
     return f"{text}\n{note}\n"
 
 
+def beside(runs: dict[str, list[Run]]) -> str:
+    """Return the deploy with nothing to do of two trees, taken by turns, and their ratio."""
+    (before, first), (after, second) = runs.items()
+    rows = [
+        ("median, seconds", *(f"{median(seconds(found)):.2f}" for found in (first, second))),
+        ("slowest, seconds", *(f"{max(seconds(found)):.2f}" for found in (first, second))),
+    ]
+    old, new = sent_at_most(first), sent_at_most(second)
+    rows += [
+        (f"commands and file transfers to {name}", str(old[name]), str(new[name]))
+        for name in sorted(old | new)
+    ]
+    text = section("A deploy with nothing to do, five hosts", ["what", before, after], rows)
+    ratio = median(seconds(second)) / median(seconds(first))
+    return f"{text}\nMedians of {most(runs)} rounds by turns; {after} / {before} = {ratio:.2f}.\n"
+
+
 def growth(runs: dict[int, list[Run]]) -> str:
     """Return the deploy with nothing to do as the cluster grows, and how its time grows."""
     medians = {nodes: median(seconds(found)) for nodes, found in runs.items() if found}
@@ -164,7 +181,7 @@ def sent_at_most(runs: list[Run]) -> Counter[str]:
     return sent
 
 
-def most(runs: dict[bool, list[Run]] | dict[int, list[Run]]) -> int:
+def most(runs: Mapping[bool, list[Run]] | Mapping[int, list[Run]] | Mapping[str, list[Run]]) -> int:
     """Return the number of rounds; a row that a failure cut short has fewer."""
     return max(map(len, runs.values()))
 

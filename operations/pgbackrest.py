@@ -14,6 +14,7 @@ from platforms import Platform
 
 UNITS = "/etc/systemd/system"
 SERVER = "pgbackrest-server.service"
+SERVER_UNIT = f"{UNITS}/{SERVER}"
 
 
 def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
@@ -28,7 +29,7 @@ def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets
         )
     else:
         database_host(name="Configure WAL archiving", cluster=cluster, here=here, platform=platform)
-    server(name="Answer pgBackRest of other hosts", cluster=cluster, platform=platform)
+    server(name="Answer pgBackRest of other hosts", cluster=cluster, here=here, platform=platform)
 
 
 def deploy(cluster: Cluster) -> None:
@@ -112,27 +113,31 @@ def repository(cluster: Cluster, here: Host, platform: Platform, secrets: Secret
 
 
 @operation()
-def server(cluster: Cluster, platform: Platform) -> Commands:
+def server(cluster: Cluster, here: Host, platform: Platform) -> Commands:
     """
     Run pgBackRest's TLS server by its present configuration, or none where SSH is the transport.
 
     + cluster: the whole cluster
+    + here: this host
     + platform: of this host
 
     **Example:**
 
     .. code:: python
 
-        pgbackrest.server(name="Answer others", cluster=cluster, platform=platform)
+        pgbackrest.server(name="Answer", cluster=cluster, here=here, platform=platform)
     """
-    unit = File(f"{UNITS}/{SERVER}", config_files.render("pgbackrest-server.service.j2"))
+    identity = Identity("pgbackrest", here.name)
+    unit = File(SERVER_UNIT, config_files.render("pgbackrest-server.service.j2"))
     found = config_files.read([unit], [SERVER], also=[platform.pgbackrest_config])
     if cluster.pgbackrest.transport != "tls":
         if unit.path in found["paths"]:
-            path = QuoteString(unit.path)
+            # The unit goes last: it tells that something is left.
+            directory, path = QuoteString(identity.directory), QuoteString(unit.path)
             yield StringCommand(
-                "systemctl disable --now", SERVER, "&& rm -f", path, "&& systemctl daemon-reload"
-            )
+                "systemctl disable --now", SERVER, "&& rm -rf", directory,
+                "&& rm -f", path, "&& systemctl daemon-reload",
+            )  # fmt: skip
         else:
             host.noop("SSH is the transport")
         return

@@ -69,7 +69,8 @@ def _ran(monkeypatch: pytest.MonkeyPatch, *changed: str) -> None:
     operations = [{"names": [name], "success": ["node1"]} for name in changed]
     operations.append({"names": ["Install packages"], "success": []})
 
-    def run(_: str, command: list[str], __: int) -> str:
+    def run(_: str, command: list[str], __: int, place: deploy.Place) -> str:
+        assert place == deploy.HERE
         Path(command[command.index("bench.counting") + 1]).write_text('{"node1": 19}')
         return json.dumps({"results": {"operations": operations}})
 
@@ -148,3 +149,11 @@ def test_what_a_failure_cut_short_is_still_shown() -> None:
     assert "| without | 3.00 | 3.00 |" in page
     assert "| 3 | 3.0 s | 1.00 | 19 | 10 |" in page
     assert "holds" not in page
+
+
+def test_two_trees_stand_beside_each_other_with_their_ratio() -> None:
+    before, after = Run(4.0, Counter(node1=20), []), Run(5.0, Counter(node1=22, haproxy=5), [])
+    text = tables.beside({"v1": [before] * 3, "this tree": [after] * 3})
+    assert "| commands and file transfers to node1 | 20 | 22 |" in text
+    assert "| commands and file transfers to haproxy | 0 | 5 |" in text
+    assert "this tree / v1 = 1.25." in text

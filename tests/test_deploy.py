@@ -326,6 +326,28 @@ def test_refuses_to_change_what_a_living_cluster_keeps(
     assert [part for part in says if part not in text] == []
 
 
+HALVES = {
+    "a_host_left_out": (("--exclude", "@fake/node3"), "leaves out @fake/node3\n"),
+    "a_phase_left_out": (
+        ("--data", "phases=firewall,certificates,pgbackrest"),
+        "leaves out the phase ssh_trust\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "says"), HALVES.values(), ids=HALVES)
+def test_refuses_half_a_change_of_the_transport(
+    options: Sequence[str], says: str, secrets_file: Path
+) -> None:
+    run = deploy("-y", *options, secrets=secrets_file, situation="over_tls")
+    assert f"is ssh, but @fake/node1 uses the other one, and this run {says}" in refused(run)
+
+
+def test_a_host_without_a_transport_may_be_deployed_alone(secrets_file: Path) -> None:
+    run = deploy("-y", "--json", "--limit", "@fake/node2", secrets=secrets_file)
+    assert run.code == 0, run.stderr
+
+
 def test_first_failure_stops_the_run(secrets_file: Path) -> None:
     run = deploy("-y", "--json", secrets=secrets_file, situation="refused_by_haproxy")
     assert run.code != 0

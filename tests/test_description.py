@@ -10,6 +10,9 @@ from settings import KNOWN_NAMES, SettingsError
 from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
 from tests.refusals import in_form, refusal
 
+# With "pgbackrest@" before it one character more than a common name may have.
+LONG = "n" * 54
+
 # situation: (changes, what the problem names, what the HINT names)
 BAD_INVENTORIES: dict[str, tuple[dict[str, Any], Sequence[str], str]] = {
     "two_etcd_members": (
@@ -132,7 +135,15 @@ BAD_INVENTORIES: dict[str, tuple[dict[str, Any], Sequence[str], str]] = {
         ["unknown setting etcd_heartbeat"],
         "did you mean etcd_heartbeat_ms?",
     ),
-}
+    "a_name_too_long_for_a_certificate": (
+        {
+            "groups": {LONG: ["postgres"]}, "addresses": {LONG: "10.0.0.14"},
+            "pgbackrest_transport": "tls",
+        },
+        [f"the host name {LONG!r} is too long for pgbackrest_transport tls", "64 characters"],
+        "a shorter name",
+    ),
+}  # fmt: skip
 
 # situation: (changes, the two that want the port, the host)
 PORT_CLASHES: dict[str, tuple[dict[str, Any], tuple[str, str], str]] = {
@@ -172,6 +183,15 @@ TAKEN_INVENTORIES: dict[str, dict[str, Any]] = {
     },
     "one_etcd_member": {"groups": {"node2": ["postgres"], "node3": ["postgres"]}},
     "a_group_more_named_after_the_inventory": {"groups": {"haproxy": ["haproxy", "inventory"]}},
+    "a_name_just_short_enough_for_a_certificate": {
+        "groups": {LONG[1:]: ["postgres"]},
+        "addresses": {LONG[1:]: "10.0.0.14"},
+        "pgbackrest_transport": "tls",
+    },
+    "a_long_name_where_no_certificate_needs_it": {
+        "groups": {LONG: ["postgres"]},
+        "addresses": {LONG: "10.0.0.14"},
+    },
     "a_component_set_where_it_is_not": {"data": {"haproxy": {"patroni_ttl": 99}}},
 }
 

@@ -64,6 +64,11 @@ _SITUATIONS = {
     "managed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="pgha")),
     "renamed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="shop")),
     "upgraded": ("node1", "PG_VERSION", _data("cluster", version="17", managed="1", scope="pgha")),
+    "over_tls": (
+        "node1",
+        "for path in /etc/ssh/ssh_config.d/10-pgha.conf /etc/systemd/system/pgbackrest-server",
+        f"path 644 root root 1 {'0' * 64} /etc/systemd/system/pgbackrest-server.service\nend",
+    ),
     "refused_by_haproxy": ("haproxy", "haproxy -c", {"success": False, "stderr": "no"}),
 }
 
