@@ -20,7 +20,7 @@ if __name__ == "__main__":  # a script finds its own folder only, not the projec
 from bench.deploy import HERE, Place, attempt, containers, deploy, deploy_nothing, run, say
 from bench.tables import Run, beside
 
-TESTBED = "pgha-before"
+TESTBED = "pgha-test"  # of the names that earlier revisions know, the one without a demo in it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

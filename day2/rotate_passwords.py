@@ -49,10 +49,10 @@ phase.reached(name="== secrets ==")
 secrets_file.rotate()
 phase.reached(name="== etcd ==")
 if here.is_etcd:
-    etcd_access.users(name="Let new passwords of etcd in", cluster=cluster, secrets=secrets)
+    etcd_access.client(
+        name="Let new passwords of etcd in", cluster=cluster, here=here, secrets=secrets
+    )
 phase.reached(name="== PostgreSQL ==")
-if here.is_etcd:
-    etcd_access.client(name="Let root ask etcd", cluster=cluster, here=here, secrets=secrets)
 if here.is_postgres:
     application.own_roles(
         name="Give PostgreSQL's own roles their passwords",

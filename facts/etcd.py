@@ -147,6 +147,20 @@ class EtcdGuard(FactBase[bool | None]):
         return False if output[-1:] == ["open"] else None
 
 
+class EtcdUserNames(_Etcdctl[list[str] | None]):
+    """Return the users' names, or None when no quorum answers or the password is refused.
+
+    + endpoints: client URLs, separated by commas
+    """
+
+    question = "user list 2>/dev/null && echo end || echo null"
+    form = ""
+
+    @override
+    def process(self, output: list[str]) -> list[str] | None:
+        return output[:-1] if output[-1] == "end" else None
+
+
 class EtcdUsers(_Etcdctl[dict[str, list[str]] | None]):
     """Return the roles of each user, or None when no quorum answers or the password is refused.
 

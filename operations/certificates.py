@@ -3,6 +3,8 @@
 The request goes out over the connection that deploys, and the certificate comes back by it.
 """
 
+from collections.abc import Sequence
+
 from pyinfra import host
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import DeployError
@@ -68,12 +70,13 @@ def issued(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) 
     if different and AUTHORITY in found["paths"]:
         _refuse_to_go_back(secrets)
     yield from config_files.written(different)
+    there = _shown(identities) if identities else {}
     for identity in identities:
-        shown = _shown(identity)
+        shown = there[identity.directory]
         if not shown["request"] or shown["access"] != f"600 {identity.owner}":
             is_good = False
             yield _make_key(identity, shown)
-            shown = _shown(identity)
+            shown = _shown([identity])[identity.directory]
         why = flaw(
             shown["certificate"], shown["request"], secrets.authority, identity.subject, utc_now()
         )
@@ -177,14 +180,15 @@ def _gone_on(what: str) -> OperationError:
     )
 
 
-def _shown(identity: Identity) -> Shown:
-    found: dict[str, Shown] | None = host.get_fact(Identities, directories=[identity.directory])
+def _shown(identities: Sequence[Identity]) -> dict[str, Shown]:
+    directories = [identity.directory for identity in identities]
+    found: dict[str, Shown] | None = host.get_fact(Identities, directories=directories)
     if found is None:
         raise OperationError(
-            f"cannot tell what {host.name} has in {identity.directory}\n"
+            f"cannot tell what {host.name} has in {', '.join(directories)}\n"
             f"    HINT: {config_files.ABOVE}"
         )
-    return found[identity.directory]
+    return found
 
 
 def _make_key(identity: Identity, shown: Shown) -> StringCommand:

@@ -29,11 +29,15 @@ DROP_IN = f"/etc/systemd/system/{UNIT}.d/pgha.conf"
 HEALTHY_SECONDS = 120.0
 LOOK_HINT = "look at `journalctl -u etcd` there, and at the firewall between the members."
 
+# What `started` saw, by host, where it found nothing to do: the next two need not look again.
+_running: dict[str, ComponentState] = {}
+
 
 def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
     """Make this host a healthy member of an etcd that asks everybody for a password."""
-    etcd_access.users(name="Let new passwords of etcd in", cluster=cluster, secrets=secrets)
-    etcd_access.client(name="Let root ask etcd", cluster=cluster, here=here, secrets=secrets)
+    etcd_access.client(
+        name="Let new passwords of etcd in", cluster=cluster, here=here, secrets=secrets
+    )
     started(name="Start etcd where it is safe", cluster=cluster, here=here, platform=platform)
     for member in host.loop(list(cluster.etcd_members)):
         if member.name == here.name:
@@ -92,8 +96,10 @@ def started(cluster: Cluster, here: Host, platform: Platform) -> Commands:
         etcd.started(name="Start etcd", cluster=cluster, here=here, platform=platform)
     """
     paths, wanted = _Paths.of(cluster, platform), _wanted(cluster, here, platform)
+    _running.pop(here.name, None)
     found = _read(paths, wanted)
     if _runs(found) and paths.is_member(found):
+        _running[here.name] = found
         host.noop("etcd runs")
         return
     way = _way(cluster, here, paths, found)
@@ -128,12 +134,13 @@ def in_turn(cluster: Cluster, here: Host, platform: Platform) -> Commands:
                 etcd.in_turn(name="Restart etcd", cluster=cluster, here=here, platform=platform)
     """
     paths, wanted = _Paths.of(cluster, platform), _wanted(cluster, here, platform)
-    found = _read(paths, wanted)
+    found = _running.get(here.name) or _read(paths, wanted)
     different = config_files.differing(wanted, found)
     if paths.is_member(found):
         if not different and not _is_stale(found, paths):
             host.noop("etcd runs with this configuration")
             return
+        _running.pop(here.name, None)
         _refuse_to_lose_quorum(cluster, here)
         yield from config_files.written(different)
         # Not `restart`: it would wait for ever for a member that does not come back.
@@ -180,7 +187,8 @@ def formed(cluster: Cluster, platform: Platform) -> Commands:
             HEALTHY_SECONDS,
             f"{LOOK_HINT} A first start needs most members in one run.",
         )
-    if paths.start in _read(paths, [])["paths"]:
+    found = _running.get(host.name) or _read(paths, [])
+    if paths.start in found["paths"]:
         yield StringCommand("rm -f", QuoteString(paths.start))
     else:
         host.noop("etcd is healthy")

@@ -12,7 +12,7 @@ from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 import plan
 from cluster import Cluster, Host
 from credentials import Secrets
-from facts.etcd import ETCDCTL, EtcdGuard, EtcdUsers
+from facts.etcd import ETCDCTL, EtcdGuard, EtcdUserNames, EtcdUsers
 from identities import AUTHORITY, Identity
 from operations import Commands, config_files
 from operations.config_files import File
@@ -33,22 +33,28 @@ def tidy(cluster: Cluster, secrets: Secrets) -> None:
 @operation()
 def client(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
     """
-    Give root of this host an etcdctl with a certificate and etcd's root password.
+    Let the secrets' passwords in, beside those that were good before, and root of this host by one.
 
     + cluster: the whole cluster
     + here: an etcd member's host
     + secrets: the cluster's secrets
 
+    Root has an etcdctl with a certificate and etcd's root password. That file names the users that
+    etcd knows, and is written after they were made: as long as it is right, etcd need not be asked.
+
     **Example:**
 
     .. code:: python
 
-        etcd_access.client(name="Let root ask", cluster=cluster, here=here, secrets=secrets)
+        etcd_access.client(
+            name="Let new passwords in", cluster=cluster, here=here, secrets=secrets
+        )
     """
     content = config_files.render(
         "pgha-etcdctl.j2",
         user=secrets.etcd_root_user,
         password=shlex.quote(secrets.etcd_root),
+        other=secrets.etcd_patroni_user,
         identity=Identity("etcd", here.name),
         authority=AUTHORITY,
     )
@@ -60,7 +66,14 @@ def client(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
     wanted = [File(ETCDCTL, content, mode="700", check=check)]
     different = config_files.differing(wanted, config_files.read(wanted))
     if not different:
-        host.noop("root can ask etcd")
+        host.noop("etcd knows the passwords, and root can ask it")
+        return
+    # With the password that this host has; no users are known before etcd's first start.
+    found = host.get_fact(EtcdUsers, endpoints=cluster.etcd_endpoints) or {}
+    if "root" in found:
+        for user, role, password in _users(secrets):
+            if role not in found.get(user, []):
+                yield _made(user, role, password)
     yield from config_files.written(different)
 
 
@@ -106,36 +119,6 @@ def guarded(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
 
 
 @operation()
-def users(cluster: Cluster, secrets: Secrets) -> Commands:
-    """
-    Let the secrets' passwords in, beside those that were good before.
-
-    + cluster: the whole cluster
-    + secrets: the cluster's secrets
-
-    It asks with the password that this host has; only then may the host be given another.
-
-    **Example:**
-
-    .. code:: python
-
-        etcd_access.users(name="Let new passwords in", cluster=cluster, secrets=secrets)
-    """
-    found = host.get_fact(EtcdUsers, endpoints=cluster.etcd_endpoints)
-    if found is None:
-        host.noop("etcd does not answer yet")
-        return
-    if "root" not in found:
-        host.noop("etcd has no users yet")
-        return
-    lacking = [one for one in _users(secrets) if one[1] not in found.get(one[0], [])]
-    for user, role, password in lacking:
-        yield _made(user, role, password)
-    if not lacking:
-        host.noop("etcd knows the passwords")
-
-
-@operation()
 def forgotten(cluster: Cluster, secrets: Secrets) -> Commands:
     """
     Let passwords of old in no more, once every host of the cluster has the secrets'.
@@ -149,13 +132,13 @@ def forgotten(cluster: Cluster, secrets: Secrets) -> Commands:
 
         etcd_access.forgotten(name="Forget old passwords", cluster=cluster, secrets=secrets)
     """
-    found = host.get_fact(EtcdUsers, endpoints=cluster.etcd_endpoints) or {}
+    found = host.get_fact(EtcdUserNames, endpoints=cluster.etcd_endpoints) or []
     good = {user for user, *_ in _users(secrets)}
     old = [name for name in sorted(found) if OURS.fullmatch(name) and name not in good]
     active = {member.name for member in inventory.get_active_hosts()}
     using = cluster.etcd_members + cluster.postgres_members
     missing = [member.name for member in using if member.name not in active]
-    if not old or not good <= found.keys():
+    if not old or not good <= set(found):
         host.noop("etcd knows no old password")
         return
     if missing:

@@ -28,6 +28,9 @@ OR_SAY = (
 )
 PGDG_KEYRING = "/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc"
 
+# Versions that `installed` saw in this run, by host, where nothing was missing.
+_versions: dict[str, dict[str, str]] = {}
+
 
 def deploy(cluster: Cluster, here: Host, platform: Platform, in_container: bool) -> None:
     """Install what this host needs, and refuse versions that do not fit together."""
@@ -54,9 +57,11 @@ def installed(cluster: Cluster, platform: Platform, names: list[str]) -> Command
 
         packages.installed(name="Install", cluster=cluster, platform=platform, names=["haproxy"])
     """
+    _versions.pop(host.name, None)
     found = host.get_fact(InstalledPackages, family=platform.family, names=names)
     missing = [name for name in names if name not in found]
     if not missing:
+        _versions[host.name] = found
         host.noop("all packages are installed")
         return
     quoted = [QuoteString(name) for name in missing]
@@ -84,10 +89,9 @@ def same_pgbackrest(cluster: Cluster, here: Host, platform: Platform) -> Command
 
         packages.same_pgbackrest(name="Compare", cluster=cluster, here=here, platform=platform)
     """
-    question = {"family": platform.family, "names": ["pgbackrest"]}
-    mine = host.get_fact(InstalledPackages, **question).get("pgbackrest")
+    mine = _pgbackrest_of(here.name, platform)
     try:
-        theirs = ask(cluster.repository.name, InstalledPackages, **question).get("pgbackrest")
+        theirs = _pgbackrest_of(cluster.repository.name, platform)
     except ConnectError:  # away: its next deploy compares
         theirs = None
     if mine and theirs and mine != theirs:
@@ -97,6 +101,13 @@ def same_pgbackrest(cluster: Cluster, here: Host, platform: Platform) -> Command
         )
     host.noop(f"pgBackRest is {mine} here and {theirs or 'unknown'} on the repository host")
     yield from ()
+
+
+def _pgbackrest_of(name: str, platform: Platform) -> str | None:
+    known: dict[str, str] = _versions.get(name) or ask(
+        name, InstalledPackages, family=platform.family, names=["pgbackrest"]
+    )
+    return known.get("pgbackrest")
 
 
 def _before_apt(cluster: Cluster, platform: Platform, missing: list[str]) -> Commands:

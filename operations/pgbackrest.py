@@ -1,10 +1,13 @@
 """pgBackRest: a repository host that archives WAL at all times and takes backups on timers."""
 
+from collections.abc import Sequence
+
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 from cluster import SOCKET_DIR, Cluster, Host
 from credentials import Secrets
+from facts.component import ComponentState
 from facts.pgbackrest import PgbackrestInfo
 from identities import AUTHORITY, Identity
 from operations import Commands, config_files
@@ -29,7 +32,6 @@ def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets
         )
     else:
         database_host(name="Configure WAL archiving", cluster=cluster, here=here, platform=platform)
-    server(name="Answer pgBackRest of other hosts", cluster=cluster, here=here, platform=platform)
 
 
 def deploy(cluster: Cluster) -> None:
@@ -59,11 +61,17 @@ def database_host(cluster: Cluster, here: Host, platform: Platform) -> Commands:
         _directory("/var/spool/pgbackrest"),
         _directory("/var/log/pgbackrest"),
         _configuration(platform, content),
+        *_server(cluster),
     ]
-    different = config_files.differing(wanted, config_files.read(wanted))
-    if not different:
+    found = config_files.read(wanted, _server_units(cluster), also=[SERVER_UNIT])
+    different = config_files.differing(wanted, found)
+    commands = [
+        *config_files.written(different),
+        *_served(cluster, here, platform, found, different),
+    ]
+    if not commands:
         host.noop("archiving is configured")
-    yield from config_files.written(different)
+    yield from commands
 
 
 @operation()
@@ -99,59 +107,20 @@ def repository(cluster: Cluster, here: Host, platform: Platform, secrets: Secret
         _configuration(platform, content),
         File(f"{UNITS}/pgbackrest-backup@.service", service),
         *(_timer(cluster, kind, schedule) for kind, schedule in schedules.items()),
+        *_server(cluster),
     ]
-    found = config_files.read(wanted, timers)
+    found = config_files.read(wanted, [*timers, *_server_units(cluster)], also=[SERVER_UNIT])
     different = config_files.differing(wanted, found)
+    commands = [*_served(cluster, here, platform, found, different)]
     start = f"systemctl daemon-reload && systemctl enable {' '.join(timers)}"
     start += f" && systemctl restart {' '.join(timers)}"
     if different:
         yield from config_files.written(different, start)
     elif not all(config_files.unit_is_ready(found, timer) for timer in timers):
         yield StringCommand(start)
-    else:
+    elif not commands:
         host.noop("the repository is configured and its timers run")
-
-
-@operation()
-def server(cluster: Cluster, here: Host, platform: Platform) -> Commands:
-    """
-    Run pgBackRest's TLS server by its present configuration, or none where SSH is the transport.
-
-    + cluster: the whole cluster
-    + here: this host
-    + platform: of this host
-
-    **Example:**
-
-    .. code:: python
-
-        pgbackrest.server(name="Answer", cluster=cluster, here=here, platform=platform)
-    """
-    identity = Identity("pgbackrest", here.name)
-    unit = File(SERVER_UNIT, config_files.render("pgbackrest-server.service.j2"))
-    found = config_files.read([unit], [SERVER], also=[platform.pgbackrest_config])
-    if cluster.pgbackrest.transport != "tls":
-        if unit.path in found["paths"]:
-            # The unit goes last: it tells that something is left.
-            directory, path = QuoteString(identity.directory), QuoteString(unit.path)
-            yield StringCommand(
-                "systemctl disable --now", SERVER, "&& rm -rf", directory,
-                "&& rm -f", path, "&& systemctl daemon-reload",
-            )  # fmt: skip
-        else:
-            host.noop("SSH is the transport")
-        return
-    different = config_files.differing([unit], found)
-    paths = [found["paths"].get(path) for path in (unit.path, platform.pgbackrest_config)]
-    changed = max((path["mtime"] for path in paths if path), default=0)
-    is_stale = changed > found["units"][SERVER]["started"]
-    start = f"systemctl daemon-reload && systemctl enable {SERVER} && systemctl restart {SERVER}"
-    if different:
-        yield from config_files.written(different, start)
-    elif is_stale or not config_files.unit_is_ready(found, SERVER):
-        yield StringCommand(start)
-    else:
-        host.noop("the server runs by its configuration")
+    yield from commands
 
 
 @operation()
@@ -185,6 +154,46 @@ def stanza(cluster: Cluster) -> Commands:
     yield _pgbackrest(cluster, "check")
     host.log("taking the first full backup")
     yield _pgbackrest(cluster, "--type=full backup")
+
+
+def _server(cluster: Cluster) -> list[File]:
+    """Return the unit that answers pgBackRest of other hosts, where TLS is the transport."""
+    if cluster.pgbackrest.transport != "tls":
+        return []
+    return [File(SERVER_UNIT, config_files.render("pgbackrest-server.service.j2"))]
+
+
+def _server_units(cluster: Cluster) -> list[str]:
+    return [SERVER] if cluster.pgbackrest.transport == "tls" else []
+
+
+def _served(
+    cluster: Cluster,
+    here: Host,
+    platform: Platform,
+    found: ComponentState,
+    different: Sequence[File | Directory],
+) -> Commands:
+    """Run the server by its present configuration, or none where SSH is the transport."""
+    if cluster.pgbackrest.transport != "tls":
+        if SERVER_UNIT in found["paths"]:
+            # The unit goes last: it tells that something is left.
+            directory = QuoteString(Identity("pgbackrest", here.name).directory)
+            yield StringCommand(
+                "systemctl disable --now", SERVER, "&& rm -rf", directory,
+                "&& rm -f", SERVER_UNIT, "&& systemctl daemon-reload",
+            )  # fmt: skip
+        return
+    read = (SERVER_UNIT, platform.pgbackrest_config)
+    changed = max(
+        (found["paths"][path]["mtime"] for path in read if path in found["paths"]), default=0
+    )
+    is_stale = changed > found["units"][SERVER]["started"]
+    is_changed = any(item.path in read for item in different)
+    if is_changed or is_stale or not config_files.unit_is_ready(found, SERVER):
+        yield StringCommand(
+            f"systemctl daemon-reload && systemctl enable {SERVER} && systemctl restart {SERVER}"
+        )
 
 
 def _pgbackrest(cluster: Cluster, command: str) -> StringCommand:

@@ -13,7 +13,8 @@
                     flagged: true, reloaded: false, loaded: false} where that is so
 
     Identities:     of every directory: "nothing", or "key" with "good", "ends" (29 of 90 days are
-                    left) or "strangers" for its certificate, and "open" if others can read the key
+                    left) or "strangers" for its certificate, and "open" if others can read the
+                    key; or {etcd: nothing, postgres: key good}, by service
 
     TrustedAuthorities: "ours", "older" or "younger", beside ours
     Handshakes:     {believes: prepared, but: {8008: another, 2379: none}}: whose clients etcd takes
@@ -150,10 +151,11 @@ def patroni_applied(brief: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
     return told | dict(brief) | {"configuration": patroni_config(brief, asked)}
 
 
-def identities(brief: str, asked: Asked) -> dict[str, Shown]:
-    here, words = asked.cluster.host(asked.host), brief.split()
+def identities(brief: str | Mapping[str, str], asked: Asked) -> dict[str, Shown]:
+    here = asked.cluster.host(asked.host)
     found = {}
     for identity in asked.cluster.identities(here):
+        words = (brief if isinstance(brief, str) else brief[identity.service]).split()
         shown = Shown(request="", certificate="", access="")
         if "key" in words:
             shown["request"] = REQUEST

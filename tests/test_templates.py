@@ -44,6 +44,7 @@ CA, ETCDCTL = "/etc/pgha/ca.crt", "/usr/local/sbin/pgha-etcdctl"
 BARE: dict[str, Any] = {
     "Component": {"paths": "none"},
     "EtcdMembers": None,
+    "EtcdUsers": None,
     "Identities": "key",
     "InstalledPackages": {},
     "SshKeys": {
@@ -59,11 +60,10 @@ OPERATIONS: dict[str, list[Any]] = {
         system.kernel,
         ssh_trust.trusted,
         pgbackrest.database_host,
-        pgbackrest.server,
         patroni.member,
     ],
     "haproxy": [system.kernel, haproxy.routes],
-    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository, pgbackrest.server],
+    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository],
 }
 by_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -215,7 +215,7 @@ def test_roots_etcdctl_proves_itself_and_asks_with_the_password(platform: str) -
     lines = text_of(platform, "node1", ETCDCTL).splitlines()
     assert lines[0] == "#!/bin/sh"
     assert lines[-1] == 'exec etcdctl "$@"'
-    pairs = [line.removeprefix("export ").partition("=") for line in lines[2:-1]]
+    pairs = [line.removeprefix("export ").partition("=") for line in lines[3:-1]]
     assert {name: value for name, _, value in pairs} == {
         "ETCDCTL_USER": SECRETS.etcd_root_user,
         "ETCDCTL_PASSWORD": SECRETS.etcd_root,

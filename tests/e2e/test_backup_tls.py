@@ -17,7 +17,7 @@ NODE1 = bed.HOSTS["node1"].address
 def over_tls(deployed: bed.Run) -> Iterator[None]:
     """The cluster with the other transport; the usual one again at the end."""
     first, again = bed.deploy(*TLS), bed.deploy(*TLS)
-    assert "Answer pgBackRest of other hosts" in first.changes
+    assert "Configure WAL archiving" in first.changes
     assert again.changes == []
     yield
     assert "Exchange SSH keys" in bed.deploy().changes

@@ -66,8 +66,8 @@ _SITUATIONS = {
     "upgraded": ("node1", "PG_VERSION", _data("cluster", version="17", managed="1", scope="pgha")),
     "over_tls": (
         "node1",
-        "for path in /etc/ssh/ssh_config.d/10-pgha.conf /etc/systemd/system/pgbackrest-server",
-        f"path 644 root root 1 {'0' * 64} /etc/systemd/system/pgbackrest-server.service\nend",
+        "/etc/ssh/ssh_config.d/10-pgha.conf /etc/systemd/system/pgbackrest-server.service 2",
+        "path 81a4 root root 1 /etc/systemd/system/pgbackrest-server.service\nend",
     ),
     "refused_by_haproxy": ("haproxy", "haproxy -c", {"success": False, "stderr": "no"}),
 }
@@ -88,7 +88,6 @@ def _answers(name):
                 ["patroni.service"],
                 ["haproxy.service"],
                 ["pgbackrest-backup@full.timer", "pgbackrest-backup@diff.timer"],
-                ["pgbackrest-server.service"],
             )
         },
         "dpkg-query": "",
@@ -101,6 +100,7 @@ def _answers(name):
         "IDENTIFY_SYSTEM": "yes",
         "for turn in": ["ask", "answer|10.0.0.12|5432|f", "written|0/0", "end"],
         "user list 2>&1": "open",
+        "user list 2>/dev/null": ["root", "patroni-0badf00d", "end"],
         "endpoint health": _json.dumps(_health),
         "for pair in": [f"{member} {_json.dumps(told)}" for member, told in _patroni.items()],
         '"$url/cluster"': [
@@ -131,7 +131,9 @@ def _identities(name):
 
 
 def _stopped(unit):
-    return f"unit {unit} started=1 LoadState=loaded ActiveState=inactive UnitFileState=disabled"
+    return (
+        f"unit {unit} LoadState=loaded ActiveState=inactive UnitFileState=disabled MainPID=0 ages"
+    )
 
 
 def _group(group):
