@@ -28,7 +28,8 @@ class Pgbench:
         self, on: Callable[[Host, str, str], str], members: list[Host], proxy: Host, password: str
     ) -> None:
         self.on, self.proxy, self.password = on, proxy, password
-        asked = "curl -s --cacert /etc/pgha/ca.crt https://localhost:8008/cluster"
+        url = f"https://{members[0].address}:8008/cluster"
+        asked = f"curl -s --cacert /etc/pgha/ca.crt {url}"
         roles = {
             member["name"]: member["role"]
             for member in json.loads(on(members[0], asked, ""))["members"]
