@@ -130,11 +130,23 @@ def flaw(
 ) -> str | None:
     """Return why a certificate must be replaced, or None while it is good.
 
+    The arguments are those of `fault`. A certificate is renewed when less than a third of its life
+    is left, as ACME clients do, but not where a new one would end with the same authority.
+    """
+    if why := fault(certificate, request, authority, subject):
+        return why
+    found = x509.load_pem_x509_certificate(certificate.encode())
+    end, begin = found.not_valid_after_utc, found.not_valid_before_utc
+    last = x509.load_pem_x509_certificate(authority.certificate.encode()).not_valid_after_utc
+    return f"it ends on {end:%Y-%m-%d}" if end - now < (end - begin) / 3 and end < last else None
+
+
+def fault(certificate: str, request: str, authority: Authority, subject: Subject) -> str | None:
+    """Return what is wrong with a certificate whatever the time, or None.
+
     + certificate: PEM, "" where there is none
     + request: of the key that is there now
-
-    A certificate is renewed when less than a third of its life is left, as ACME clients do, but
-    not where a new one would end with the same authority.
+    + authority, subject: who should have signed it, and for whom
     """
     try:
         found = x509.load_pem_x509_certificate(certificate.encode())
@@ -151,11 +163,8 @@ def flaw(
         return "it belongs to another key"
     if (found.subject, alternatives) != (subject.distinguished, subject.alternatives):
         return "its names are not the host's"
-    end, last = found.not_valid_after_utc, issuer.not_valid_after_utc
-    if end > last:
+    if found.not_valid_after_utc > issuer.not_valid_after_utc:
         return "it outlives its authority"
-    if end - now < (end - found.not_valid_before_utc) / 3 and end < last:
-        return f"it ends on {end:%Y-%m-%d}"
     return None
 
 

@@ -180,8 +180,7 @@ def keep_instead(old: Secrets, new: Secrets, path: Path) -> None:
             f"{path} was changed while this ran", "run this again: it is read then."
         )
     try:
-        temporary = _temporary(new, path)
-        temporary.replace(path)
+        _temporary(new, path).replace(path)
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written: {error.strerror}", "nothing was changed yet."
@@ -191,10 +190,15 @@ def keep_instead(old: Secrets, new: Secrets, path: Path) -> None:
 def _temporary(secrets: Secrets, path: Path) -> Path:
     """Write secrets to a file of mode 0600 beside `path`, through to the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(document(secrets))
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(document(secrets))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:  # a full disk, or Ctrl-C: no half of the secrets stays behind
+        temporary.unlink()
+        raise
     return temporary
 
 

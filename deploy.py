@@ -34,6 +34,8 @@ platform, identity = preflight.identify(cluster, here)
 in_container = bool(identity["container"])
 if here.is_postgres:
     preflight.check(cluster, here, platform, plan.secrets_are_new())
+if plan.secrets_are_new():
+    preflight.refuse_lost_secrets(cluster, here)
 if here.is_postgres or here.is_repository:
     transport.refuse_half_a_change(cluster, here)
 secrets = plan.secrets()
@@ -52,6 +54,7 @@ if phase.begins("certificates"):
     certificates.deploy(cluster, here, secrets)
 if phase.begins("pgbackrest") and (here.is_postgres or here.is_repository):
     pgbackrest.configure(cluster, here, platform, secrets)
+    ssh_trust.end_unless_needed(cluster, here, platform)
 if phase.begins("etcd") and here.is_etcd:
     etcd.deploy(cluster, here, platform, secrets)
 if phase.begins("patroni") and here.is_postgres:

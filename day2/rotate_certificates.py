@@ -1,4 +1,4 @@
-"""Renew every certificate now, or replace the authority that signed them, while the cluster runs.
+"""Renew all certificates and keys now, or replace the authority, while the cluster runs.
 
     pyinfra inventory.py day2/rotate_certificates.py -y
 

@@ -45,13 +45,14 @@ def refuse_unfit(secrets: Secrets) -> None:
 @operation()
 def issued(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) -> Commands:
     """
-    Make the keys of this host's services where there are none, and certify them where need be.
+    Give this host's services keys, and certificates for them, where need be.
 
     + cluster: the whole cluster
     + here: this host
     + secrets: the cluster's secrets, its authority among them
     + renew: replace every certificate, however good it is
 
+    Each certificate has a key of its own: a stolen key is of no use with the next certificate.
     A certificate is replaced when it ends soon, or is not what the settings and the authority say;
     and when it is older than the file of whom to believe: Patroni reads that again only with a new
     certificate (4.1.5, `reload_local_certificate`).
@@ -66,30 +67,27 @@ def issued(cluster: Cluster, here: Host, secrets: Secrets, renew: bool = False) 
     identities = cluster.identities(here)
     found = config_files.read(wanted, also=[one.certificate for one in identities])
     different = config_files.differing(wanted, found)
-    is_good = not different
+    there = _shown([one.directory for one in identities])
     if different and AUTHORITY in found["paths"]:
-        _refuse_to_go_back(secrets)
+        _refuse_to_go_back(secrets, there)
     yield from config_files.written(different)
-    there = _shown(identities) if identities else {}
+    is_good = not different
     for identity in identities:
         shown = there[identity.directory]
-        if not shown["request"] or shown["access"] != f"600 {identity.owner}":
-            is_good = False
-            yield _make_key(identity, shown)
-            shown = _shown([identity])[identity.directory]
         why = flaw(
             shown["certificate"], shown["request"], secrets.authority, identity.subject, utc_now()
         )
-        if why and authorities.is_next(shown["certificate"], secrets.authority):
-            raise _gone_on("has certificates of the next authority already")
         if different or is_older(found, identity):
             why = why or "whom to believe has changed"
         if renew:
             why = why or "it was asked for"
         if why:
             is_good = False
-            host.log(f"new certificate for {identity.subject.name}: {why}")
-            yield from _certificate(cluster, identity, shown, secrets)
+            host.log(f"new key and certificate for {identity.subject.name}: {why}")
+            yield from _anew(cluster, identity, secrets)
+        elif shown["access"] != f"600 {identity.owner}":
+            is_good = False
+            yield _closed(identity, identity.key)
     if is_good:
         host.noop("all certificates are good")
 
@@ -132,8 +130,12 @@ def outdated(cluster: Cluster, here: Host, identity: Identity) -> list[int]:
     said = host.get_fact(
         Handshakes, address=here.address, directory=identity.directory, ports=ports
     )
-    good = ("none", said["file"]["certificate"]) if said else ()
-    return [port for port in ports if said and said[str(port)]["certificate"] not in good]
+    if said is None:
+        raise OperationError(
+            f"cannot tell what {identity.subject.name} shows\n    HINT: {config_files.ABOVE}"
+        )
+    good = ("none", said["file"]["certificate"])
+    return [port for port in ports if said[str(port)]["certificate"] not in good]
 
 
 def _wait_until_shown(cluster: Cluster, here: Host, identity: Identity, seconds: float) -> None:
@@ -152,7 +154,8 @@ def _reload(cluster: Cluster, identity: Identity) -> StringCommand:
     pid_file = QuoteString(f"{cluster.postgresql.data_dir}/postmaster.pid")
     return StringCommand(
         "systemctl reload patroni.service && if [ -f", pid_file,
-        "]; then kill -HUP $(head -n 1", pid_file, "); fi",
+        # As postgres: whoever has that number by now, root hangs up on nobody else.
+        "]; then runuser -u postgres -- kill -HUP $(head -n 1", pid_file, "); fi",
     )  # fmt: skip
 
 
@@ -162,7 +165,7 @@ def is_older(found: ComponentState, identity: Identity) -> bool:
     return bool(certificate and authority and certificate["mtime"] < authority["mtime"])
 
 
-def _refuse_to_go_back(secrets: Secrets) -> None:
+def _refuse_to_go_back(secrets: Secrets, there: dict[str, Shown]) -> None:
     trusted: str | None = host.get_fact(TrustedAuthorities)
     if trusted is None:
         raise OperationError(
@@ -170,6 +173,8 @@ def _refuse_to_go_back(secrets: Secrets) -> None:
         )
     if stranger := authorities.ahead(trusted, secrets.authority):
         raise _gone_on(f"trusts a newer authority, {stranger}")
+    if any(authorities.is_next(one["certificate"], secrets.authority) for one in there.values()):
+        raise _gone_on("has certificates of the next authority already")
 
 
 def _gone_on(what: str) -> OperationError:
@@ -180,9 +185,10 @@ def _gone_on(what: str) -> OperationError:
     )
 
 
-def _shown(identities: Sequence[Identity]) -> dict[str, Shown]:
-    directories = [identity.directory for identity in identities]
-    found: dict[str, Shown] | None = host.get_fact(Identities, directories=directories)
+def _shown(directories: Sequence[str]) -> dict[str, Shown]:
+    if not directories:
+        return {}
+    found: dict[str, Shown] | None = host.get_fact(Identities, directories=list(directories))
     if found is None:
         raise OperationError(
             f"cannot tell what {host.name} has in {', '.join(directories)}\n"
@@ -191,26 +197,28 @@ def _shown(identities: Sequence[Identity]) -> dict[str, Shown]:
     return found
 
 
-def _make_key(identity: Identity, shown: Shown) -> StringCommand:
-    """Return the command that makes a key, or only mends who may read the one that is there."""
-    owner, key = QuoteString(identity.owner), QuoteString(identity.key)
-    mend = StringCommand("chown", owner, key, "&& chmod 600", key)
-    if shown["request"]:
-        return mend
-    staged = QuoteString(f"{identity.key}.pgha-new")
-    return StringCommand(
-        "install -d -o", owner, "-m 700", QuoteString(identity.directory),
+def _closed(identity: Identity, key: str) -> StringCommand:
+    """Return the command that lets nobody but the service's user read a key."""
+    owner = QuoteString(identity.owner)
+    return StringCommand("chown", owner, QuoteString(key), "&& chmod 600", QuoteString(key))
+
+
+def _anew(cluster: Cluster, identity: Identity, secrets: Secrets) -> Commands:
+    """Make a key beside the present one; then key and certificate take their places together."""
+    beside = f"{identity.directory}/next"
+    key, directory = QuoteString(f"{beside}/tls.key"), QuoteString(beside)
+    owned = StringCommand("install -d -o", QuoteString(identity.owner), "-m 700")
+    yield StringCommand(
+        owned, QuoteString(identity.directory), directory,
         "&& (umask 077 && openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
-        " -out", staged, ") && mv -f", staged, key, "&&", mend,
+        " -out", key, ") &&", _closed(identity, f"{beside}/tls.key"),
     )  # fmt: skip
-
-
-def _certificate(cluster: Cluster, identity: Identity, shown: Shown, secrets: Secrets) -> Commands:
-    days = cluster.tls.certificate_days
+    request, days = _shown([beside])[beside]["request"], cluster.tls.certificate_days
     try:
-        pem = sign(secrets.authority, shown["request"], identity.subject, days, utc_now())
+        pem = sign(secrets.authority, request, identity.subject, days, utc_now())
     except CertificateError as error:
-        raise OperationError(f"{error}\n    HINT: remove {identity.key} there.") from None
+        raise OperationError(f"{error}\n    HINT: remove {beside} there.") from None
     yield from config_files.written(
-        [File(identity.certificate, pem, identity.owner, "root", "644")]
+        [File(identity.certificate, pem, identity.owner, "root", "644")],
+        StringCommand("mv -f", key, QuoteString(identity.key), "&& rm -rf", directory),
     )

@@ -36,7 +36,11 @@ _running: dict[str, ComponentState] = {}
 def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
     """Make this host a healthy member of an etcd that asks everybody for a password."""
     etcd_access.client(
-        name="Let new passwords of etcd in", cluster=cluster, here=here, secrets=secrets
+        name="Let new passwords of etcd in",
+        cluster=cluster,
+        here=here,
+        secrets=secrets,
+        may_wait=True,
     )
     started(name="Start etcd where it is safe", cluster=cluster, here=here, platform=platform)
     for member in host.loop(list(cluster.etcd_members)):
@@ -45,6 +49,10 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
                 name="Change etcd members in turn", cluster=cluster, here=here, platform=platform
             )
     formed(name="Wait until etcd is healthy", cluster=cluster, platform=platform)
+    # Again: an etcd that was down before could not be asked for new passwords.
+    etcd_access.client(
+        name="Let new passwords of etcd in now", cluster=cluster, here=here, secrets=secrets
+    )
     if plan.first_of([member.name for member in cluster.etcd_members]):
         etcd_access.guarded(
             name="Let nobody in without a password", cluster=cluster, here=here, secrets=secrets

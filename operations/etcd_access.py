@@ -5,6 +5,7 @@ Whoever can write Patroni's keys can set archive_command, which is a shell on ev
 
 import re
 import shlex
+from dataclasses import replace
 
 from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
@@ -23,6 +24,9 @@ OURS = re.compile(r"(root|patroni)-[0-9a-f]{8}")
 # Three to seven members make two users each, a second apart when they meet.
 TRIES = 15
 
+# Hosts whose passwords were seen to by a call that might have left it to a later one.
+_settled: set[str] = set()
+
 
 def tidy(cluster: Cluster, secrets: Secrets) -> None:
     """Let old passwords in no more, asked once; only behind a line where all have the new ones."""
@@ -31,13 +35,14 @@ def tidy(cluster: Cluster, secrets: Secrets) -> None:
 
 
 @operation()
-def client(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
+def client(cluster: Cluster, here: Host, secrets: Secrets, may_wait: bool = False) -> Commands:
     """
     Let the secrets' passwords in, beside those that were good before, and root of this host by one.
 
     + cluster: the whole cluster
     + here: an etcd member's host
     + secrets: the cluster's secrets
+    + may_wait: leave it to a later call, where etcd does not answer
 
     Root has an etcdctl with a certificate and etcd's root password. That file names the users that
     etcd knows, and is written after they were made: as long as it is right, etcd need not be asked.
@@ -50,6 +55,11 @@ def client(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
             name="Let new passwords in", cluster=cluster, here=here, secrets=secrets
         )
     """
+    if may_wait:
+        _settled.discard(here.name)
+    elif here.name in _settled:
+        host.noop("etcd knows the passwords, and root can ask it")
+        return
     content = config_files.render(
         "pgha-etcdctl.j2",
         user=secrets.etcd_root_user,
@@ -61,16 +71,29 @@ def client(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
     question = (
         f"--command-timeout=5s --endpoints {cluster.etcd_endpoints} user list >/dev/null 2>&1"
     )
-    # Never in place of a password that etcd takes one that it does not know.
-    check = f"(! {ETCDCTL} {question} || {{}} {question})"
-    wanted = [File(ETCDCTL, content, mode="700", check=check)]
-    different = config_files.differing(wanted, config_files.read(wanted))
+    wanted = File(ETCDCTL, content, mode="700")
+    there = config_files.read([wanted])
+    is_new = ETCDCTL not in there["paths"]
+    if not is_new:
+        # Never in place of a password that etcd takes one that it does not know.
+        wanted = replace(wanted, check=f"{{}} {question}")
+    different = config_files.differing([wanted], there)
     if not different:
+        _settled.add(here.name)
         host.noop("etcd knows the passwords, and root can ask it")
         return
-    # With the password that this host has; no users are known before etcd's first start.
-    found = host.get_fact(EtcdUsers, endpoints=cluster.etcd_endpoints) or {}
-    if "root" in found:
+    # With the password that this host has.
+    found = None if is_new else host.get_fact(EtcdUsers, endpoints=cluster.etcd_endpoints)
+    if found is None and not is_new:
+        if state.is_executing and not may_wait:
+            raise OperationError(
+                f"etcd does not take the password that {host.name} has for it\n"
+                f"    HINT: look at `{ETCDCTL} endpoint health` there."
+            )
+        host.noop("etcd does not answer: root keeps the password that it may still ask for")
+        return
+    _settled.add(here.name)
+    if found and "root" in found:
         for user, role, password in _users(secrets):
             if role not in found.get(user, []):
                 yield _made(user, role, password)

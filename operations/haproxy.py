@@ -32,6 +32,8 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
     """
     Write HAProxy's configuration, checked by HAProxy itself, and reload without a lost connection.
 
+    Only a changed drop-in restarts it.
+
     + cluster: the whole cluster
     + platform: of this host
 
@@ -42,10 +44,9 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
         haproxy.routes(name="HAProxy", cluster=cluster, platform=platform)
     """
     content = config_files.render("haproxy.cfg.j2", cluster=cluster, authority=AUTHORITY)
-    wanted = [
-        File(DROP_IN, config_files.render("haproxy.service.conf.j2")),
-        File(CONFIG, content, check="haproxy -c -q -f {}"),
-    ]
+    # The drop-in is last: what it says holds from a restart on, which comes with its writing.
+    drop_in = File(DROP_IN, config_files.render("haproxy.service.conf.j2"))
+    wanted = [File(CONFIG, content, check="haproxy -c -q -f {}"), drop_in]
     found = config_files.read(wanted, [UNIT], also=[AUTHORITY])
     different = config_files.differing(wanted, found)
     ready = config_files.unit_is_ready(found, UNIT)
@@ -56,7 +57,7 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
         yield StringCommand(ALLOW)
     start = "systemctl daemon-reload && " + (
         f"systemctl reload {UNIT}"
-        if ready
+        if ready and drop_in not in different
         else f"systemctl enable {UNIT} && systemctl restart {UNIT}"
     )
     if different:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import inf
 
 import authorities
 from authorities import Stage
@@ -15,24 +16,20 @@ HINT = "deploy.py renews what ends soon; day2/rotate_certificates.py renews all.
 
 
 def certificates(
-    cluster: Cluster, days_left: Mapping[str, float], outdated: Mapping[str, Sequence[int]]
+    cluster: Cluster, days_left: Mapping[str, float], wrong: Mapping[str, Sequence[str]]
 ) -> Proof:
     """Every certificate is good, shown, and renewed in time: a third of its life before its end.
 
     + days_left: by the name of the certificate's subject; -inf for one that nobody could read
-    + outdated: by host, the ports that show another certificate than the disk's
+    + wrong: by host, what is wrong with its certificates, or with whom it believes
     """
     if not days_left:
         return Proof("certificates", "skipped", "no host of this run has any")
     soon = cluster.tls.certificate_days / 3
     name, first = min(days_left.items(), key=lambda item: item[1])
-    ended = [name for name, days in days_left.items() if days <= 0]
-    faults = [f"the certificate of {name} is missing or has ended" for name in ended]
-    faults += [
-        f"port {port} of {name} shows an old certificate"
-        for name, ports in outdated.items()
-        for port in ports
-    ]
+    faults = [f"{name}: {fault}" for name, found in wrong.items() for fault in found]
+    ended = [name for name, days in days_left.items() if -inf < days <= 0]
+    faults += [f"the certificate of {name} has ended" for name in ended]
     good = f"{len(days_left)} certificates, the first ends in {first:.0f} days ({name})"
     if not faults and first < soon:
         return Proof("certificates", "warning", good, HINT)

@@ -1,13 +1,19 @@
 """May this host take the cluster? Asked of every host before the first change to any."""
 
 from pyinfra import host, logger, state
-from pyinfra.api.exceptions import DeployError
+from pyinfra.api.exceptions import ConnectError, DeployError
 
+import plan
 import platforms
 from cluster import Cluster, Host
 from facts.hosts import DataDirectory, HostIdentity, Identity, Room
+from facts.identities import TrustedAuthorities
+from identities import AUTHORITY
 from operations import report
+from operations.peers import ask
 from platforms import Platform
+
+LOST = "The secrets file is lost"
 
 
 def identify(cluster: Cluster, here: Host) -> tuple[Platform, Identity]:
@@ -48,6 +54,30 @@ def look(cluster: Cluster, here: Host) -> Platform | None:
         return None
 
 
+def refuse_lost_secrets(cluster: Cluster, here: Host) -> None:
+    """Refuse to make secrets up where any host has an authority already (DeployError).
+
+    Hosts outside of the run are asked as well; one that cannot be reached has no say.
+    """
+    names = [here.name]
+    if plan.first_of([member.name for member in cluster.hosts]):
+        active = report.active()
+        names += [member.name for member in cluster.hosts if member.name not in active]
+    for name in names:
+        try:
+            trusted = ask(name, TrustedAuthorities)
+        except ConnectError:
+            continue
+        if trusted is None:
+            raise DeployError(f"cannot tell whom {name} believes\n    HINT: try ssh to it.")
+        if trusted:
+            raise DeployError(
+                f"{name} belongs to a cluster (it has {AUTHORITY}), but there is no secrets file\n"
+                f'    HINT: bring it back: docs/operations.md, "{LOST}". Is that cluster given'
+                f" up, remove {AUTHORITY} there."
+            )
+
+
 def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: bool) -> None:
     """Refuse a database host whose data could be lost or whose disk is too small."""
     path = cluster.postgresql.data_dir
@@ -61,7 +91,7 @@ def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: boo
             f"{here.name} belongs to a running cluster, but there is no secrets file\n"
             "    HINT: bring the file back from its copy. Passwords could be made anew, but not the"
             " authority that signed every certificate, nor the passphrase of the backups:"
-            ' docs/operations.md, "Lost secrets".'
+            f' docs/operations.md, "{LOST}".'
         )
     if room["managed"] and room["scope"] not in ("", cluster.general.name):
         raise DeployError(

@@ -30,7 +30,9 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         proofs_access.archiving(name="Prove archiving", cluster=cluster, platform=platform)
         proofs_access.backup(name="Prove backups", cluster=cluster)
     proofs_tls.authority(name="Prove the authority", cluster=cluster, secrets=secrets)
-    proofs_tls.certificates(name="See how long certificates are good", cluster=cluster, here=here)
+    proofs_tls.certificates(
+        name="See how good certificates are", cluster=cluster, here=here, secrets=secrets
+    )
     ports(name="Try every port from every host", cluster=cluster, here=here)
     report.printed(name="Report", cluster=cluster)
 

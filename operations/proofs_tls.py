@@ -1,15 +1,16 @@
-"""The proof of certificates: how long each one is still good."""
+"""The proofs of the authority and of certificates: good, shown, and for how long."""
 
 from math import inf
 
 from pyinfra import host, state
-from pyinfra.api import operation
+from pyinfra.api import OperationError, operation
 
 import plan
-from certificates import CertificateError, days_left, utc_now
+from certificates import CertificateError, days_left, fault, utc_now
 from cluster import Cluster, Host
 from credentials import Secrets
-from facts.identities import Identities
+from facts.identities import Identities, Shown, TrustedAuthorities
+from identities import AUTHORITY, Identity
 from operations import Commands, judgement_tls, report
 from operations.certificates import outdated
 
@@ -35,28 +36,45 @@ def authority(cluster: Cluster, secrets: Secrets) -> Commands:
 
 
 @operation()
-def certificates(cluster: Cluster, here: Host) -> Commands:
+def certificates(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
     """
-    See how long this host's certificates are still good, and whether they are shown.
+    See whether this host believes whom it should, and its certificates are good and shown.
 
     + cluster: the whole cluster
     + here: this host
+    + secrets: the cluster's secrets, its authority among them
 
     **Example:**
 
     .. code:: python
 
-        proofs_tls.certificates(name="Certificates", cluster=cluster, here=here)
+        proofs_tls.certificates(name="Certificates", cluster=cluster, here=here, secrets=secrets)
     """
-    identities = cluster.identities(here)
-    if state.is_executing and identities:
-        found = host.get_fact(Identities, directories=[one.directory for one in identities]) or {}
-        for one in identities:
-            shown = found.get(one.directory)
-            report.DAYS_LEFT[one.subject.name] = _days(shown["certificate"] if shown else "")
-            report.OUTDATED.setdefault(here.name, []).extend(outdated(cluster, here, one))
+    if state.is_executing:
+        trusted = host.get_fact(TrustedAuthorities)
+        faults = []
+        if trusted != secrets.authority.certificate:
+            lack = "believes others than the secrets say" if trusted else "believes nobody"
+            faults.append(lack if trusted is not None else f"does not tell what {AUTHORITY} has")
+        for one in cluster.identities(here):
+            faults += _faults(cluster, here, one, secrets)
+        report.TLS_FAULTS[here.name] = faults
     host.noop("proofs change nothing")
     yield from ()
+
+
+def _faults(cluster: Cluster, here: Host, one: Identity, secrets: Secrets) -> list[str]:
+    """Return what is wrong with one identity, and note how long its certificate is still good."""
+    found = host.get_fact(Identities, directories=[one.directory]) or {}
+    shown = found.get(one.directory) or Shown(request="", certificate="", access="")
+    report.DAYS_LEFT[one.subject.name] = _days(shown["certificate"])
+    why = fault(shown["certificate"], shown["request"], secrets.authority, one.subject)
+    faults = [f"the certificate of {one.subject.name}: {why}"] if why else []
+    try:
+        late = outdated(cluster, here, one)
+    except OperationError:
+        return [*faults, f"does not tell what {one.subject.name} shows"]
+    return [*faults, *(f"port {port} shows an old certificate" for port in late)]
 
 
 def _days(certificate: str) -> float:

@@ -36,8 +36,8 @@ REACHED: dict[str, dict[str, bool]] = {}
 """What each host got through to: judged when all have tried."""
 DAYS_LEFT: dict[str, float] = {}
 """How long each certificate is still good, by whose it is."""
-OUTDATED: dict[str, list[int]] = {}
-"""By host, the ports that show another certificate than the one on the disk."""
+TLS_FAULTS: dict[str, list[str]] = {}
+"""By host, what is wrong with whom it believes, and with what it shows."""
 UNFIT: dict[str, tuple[str, str]] = {}
 """Why a host that answers could not be asked, and how to mend it."""
 
@@ -105,7 +105,7 @@ def _all(cluster: Cluster) -> list[Proof]:
         ),
         *PROVEN,
         judgement_access.firewall(cluster, REACHED),
-        judgement_tls.certificates(cluster, DAYS_LEFT, OUTDATED),
+        judgement_tls.certificates(cluster, DAYS_LEFT, TLS_FAULTS),
     ]
     for name, group in PROOFS.items():
         if not any(proof.name == name for proof in found):

@@ -40,11 +40,9 @@ _read: dict[str, Keys] = {}
 def deploy(cluster: Cluster, here: Host, platform: Platform) -> None:
     """Let postgres on the repository host and on every database host call pgBackRest on the other.
 
-    `--data ssh_trust_replaced=node2` names hosts that are new machines under an old name. Where
-    pgBackRest speaks TLS, nobody needs this trust, and none is left.
+    `--data ssh_trust_replaced=node2` names hosts that are new machines under an old name.
     """
     if cluster.pgbackrest.transport == "tls":
-        ended(name="End SSH trust", here=here, platform=platform)
         return
     replaced = _replaced(cluster)
     key_made(name="Make SSH keys", here=here, platform=platform)
@@ -52,6 +50,12 @@ def deploy(cluster: Cluster, here: Host, platform: Platform) -> None:
         name="Exchange SSH keys", cluster=cluster, here=here, platform=platform,
         peers=list(cluster.backup_peers(here)), replaced=replaced,
     )  # fmt: skip
+
+
+def end_unless_needed(cluster: Cluster, here: Host, platform: Platform) -> None:
+    """Leave no trust where pgBackRest speaks TLS by now, as its configuration says."""
+    if cluster.pgbackrest.transport == "tls":
+        ended(name="End SSH trust", here=here, platform=platform)
 
 
 def _replaced(cluster: Cluster) -> list[str]:

@@ -165,7 +165,10 @@ def identities(brief: str | Mapping[str, str], asked: Asked) -> dict[str, Shown]
             when = utc_now() - timedelta(days=61 if "ends" in words else 0)
             shown["certificate"] = sign(authority, REQUEST, identity.subject, 90, when)
         found[identity.directory] = shown
-    return {directory: found[directory] for directory in asked.arguments["directories"]}
+    # Of a key that was just made beside the present one.
+    can_be_made = not isinstance(brief, str) or "key" in brief
+    beside = Shown(request=REQUEST if can_be_made else "", certificate="", access="")
+    return {path: found.get(path, beside) for path in asked.arguments["directories"]}
 
 
 def trusted_authorities(brief: str, _: Asked) -> str:

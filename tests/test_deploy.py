@@ -326,6 +326,15 @@ def test_refuses_to_change_what_a_living_cluster_keeps(
     assert [part for part in says if part not in text] == []
 
 
+@pytest.mark.parametrize("limit", ["haproxy", "pgbackrest", "@fake/node3", "@fake/*"])
+def test_makes_no_secrets_up_for_a_living_cluster(limit: str, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets.yml"
+    text = refused(deploy("-y", "--limit", limit, secrets=secrets, situation="secrets_lost"))
+    assert "@fake/haproxy belongs to a cluster (it has /etc/pgha/ca.crt)" in text
+    assert '"The secrets file is lost"' in text
+    assert not secrets.exists()
+
+
 HALVES = {
     "a_host_left_out": (("--exclude", "@fake/node3"), "leaves out @fake/node3\n"),
     "a_phase_left_out": (

@@ -374,14 +374,16 @@ def test_certificates_to_be_renewed(cluster: Cluster) -> None:
     says(found, "warning", "ends in 30 days (etcd@node1)")
 
 
-def test_certificates_ended_or_missing(cluster: Cluster) -> None:
-    found = judgement_tls.certificates(cluster, {"etcd@node1": -0.1, "etcd@node2": -inf}, {})
-    says(found, "failed", "of etcd@node1 is missing or has ended", "of etcd@node2 is missing")
+def test_certificates_ended_or_wrong(cluster: Cluster) -> None:
+    wrong = {"node1": [], "node2": ["the certificate of etcd@node2: there is none"]}
+    found = judgement_tls.certificates(cluster, {"etcd@node1": -0.1, "etcd@node2": -inf}, wrong)
+    says(found, "failed", "of etcd@node1 has ended", "node2: the certificate of etcd@node2: there")
 
 
 def test_certificates_renewed_on_the_disk_only(cluster: Cluster) -> None:
-    found = judgement_tls.certificates(cluster, {"postgres@node2": 90}, {"node2": [5432]})
-    says(found, "failed", "port 5432 of node2 shows an old certificate")
+    wrong = {"node2": ["port 5432 shows an old certificate"]}
+    found = judgement_tls.certificates(cluster, {"postgres@node2": 90}, wrong)
+    says(found, "failed", "node2: port 5432 shows an old certificate")
 
 
 def test_certificates_of_no_host(cluster: Cluster) -> None:

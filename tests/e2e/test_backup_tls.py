@@ -50,20 +50,24 @@ def test_no_ssh_key_opens_anything(cluster: None, over_tls: None) -> None:
 def test_nobody_else_may_do_anything(cluster: None, over_tls: None, service: str) -> None:
     # A server greets whoever connects, and does nothing for who has not the right certificate,
     # be it a good one of this cluster's authority.
-    ask = "runuser -u postgres -- timeout 60 pgbackrest --stanza=pgha --config={} info 2>&1"
-    folder, other = bed.on("node1", "mktemp -d"), Identity(service, "node1")
-    bed.on(
-        "node1",
-        f"cd {folder} && cp {other.key} tls.key && cp {other.certificate} tls.crt"
-        f" && sed 's,/etc/pgha/pgbackrest/tls,{folder}/tls,' /etc/pgbackrest.conf >config"
-        f" && chown -R postgres {folder} && chmod 600 {folder}/*",
-    )
+    folder = bed.on("node1", "mktemp -d")
+
+    def answer_to(shown: Identity) -> str:
+        bed.on(
+            "node1",
+            f"cd {folder} && cp {shown.key} tls.key && cp {shown.certificate} tls.crt"
+            f" && sed 's,/etc/pgha/pgbackrest/tls,{folder}/tls,' /etc/pgbackrest.conf >config"
+            f" && chown -R postgres {folder} && chmod 600 {folder}/*",
+        )
+        ask = f"timeout 60 pgbackrest --stanza=pgha --config={folder}/config info 2>&1"
+        return bed.on("node1", f"runuser -u postgres -- {ask}", check=False)
+
     try:
-        told = bed.on("node1", ask.format(f"{folder}/config"), check=False)
+        # The copy is good: it works with pgBackRest's own key and certificate.
+        assert "status: ok" in answer_to(Identity("pgbackrest", "node1"))
+        assert "status: error" in answer_to(Identity(service, "node1"))
     finally:
         bed.on("node1", f"rm -r {folder}")
-    assert "status: error" in told
-    assert "status: ok" in bed.on("node1", ask.format("/etc/pgbackrest.conf"))
 
 
 def test_members_do_not_answer_each_other(cluster: None, over_tls: None) -> None:

@@ -17,6 +17,7 @@ from certificates import Authority, Subject, new_authority, sign, utc_now
 from identities import Identity
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
+from tests.e2e.test_secrets import PLANTED
 
 PROXY = bed.HOSTS["haproxy"].address
 OWNERS = ("etcd", "postgres")
@@ -68,9 +69,16 @@ def test_every_service_of_every_host_has_a_key_of_its_own(cluster: None) -> None
 
 def test_the_authoritys_key_is_on_no_host(cluster: None) -> None:
     places = "/data /dev/shm /etc /home /opt /root /run /srv /tmp /usr/local /var"
+    search = f"grep -rslF -D skip -f - {places}"
     for host in bed.HOSTS:
-        found = f"grep -rslF -D skip -f - {places}"
-        assert bed.on(host, found, check=False, stdin=bed.telltales()["authority_key"]) == ""
+        bed.on(host, f"echo {PLANTED} >/var/tmp/planted")
+        try:
+            planted = bed.on(host, search, check=False, stdin=PLANTED)
+        finally:
+            bed.on(host, "rm /var/tmp/planted")
+        assert "/var/tmp/planted" in planted.splitlines(), host  # noqa: S108
+        found = bed.on(host, search, check=False, stdin=bed.telltales()["authority_key"])
+        assert found == "", host
 
 
 # --- versions -------------------------------------------------------------------------------------
@@ -190,8 +198,17 @@ def serials() -> list[str]:
     ]
 
 
+def public_keys() -> set[str]:
+    """Return the public keys of all services."""
+    return {
+        bed.on(node, f"openssl pkey -in {Identity(owner, node).key} -pubout")
+        for node in bed.NODES
+        for owner in OWNERS
+    }
+
+
 def test_certificates_are_renewed_without_a_lost_write(cluster: None) -> None:
-    before, leader = serials(), bed.primary()
+    before, keys, leader = serials(), public_keys(), bed.primary()
     with writing(new_sessions=True) as writes:
         run = bed.pyinfra("day2/rotate_certificates.py", "-y")
     assert run.code == 0, run.stderr[-4000:]
@@ -199,6 +216,7 @@ def test_certificates_are_renewed_without_a_lost_write(cluster: None) -> None:
     assert set(writes) == {"ok"}
     kept = serials()
     assert all(old != new for old, new in zip(before, kept, strict=True))
+    assert keys.isdisjoint(public_keys())
     assert bed.primary() == leader
     # What is on the disk is what is shown: nothing waits for a restart to take it.
     own = f"-cert {ETCD.certificate} -key {ETCD.key}"
@@ -260,6 +278,7 @@ def believed(node: str) -> None:
 
 def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path: Path) -> None:
     leader, before, since = bed.primary(), bed.secrets(), started()
+    keys = public_keys()
     client, former = tmp_path / "ca.crt", tmp_path / "former.crt"
 
     def hand_out() -> None:
@@ -285,6 +304,7 @@ def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path:
     assert set(writes) == {"ok"}
     assert bed.primary() == leader
     assert started() == since  # no PostgreSQL was restarted
+    assert keys.isdisjoint(public_keys())
     after = bed.secrets()
     assert after["authority_certificate"] not in before["authority_certificate"]
     assert {name for name in after if after[name] != before[name]} == {

@@ -64,6 +64,11 @@ _SITUATIONS = {
     "managed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="pgha")),
     "renamed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="shop")),
     "upgraded": ("node1", "PG_VERSION", _data("cluster", version="17", managed="1", scope="pgha")),
+    "secrets_lost": (
+        "haproxy",
+        "if [ -e /etc/pgha/ca.crt ]",
+        "-----BEGIN CERTIFICATE-----\nend",
+    ),
     "over_tls": (
         "node1",
         "/etc/ssh/ssh_config.d/10-pgha.conf /etc/systemd/system/pgbackrest-server.service 2",
@@ -79,6 +84,7 @@ def _answers(name):
     usual = {
         "os-release": f"{_os_release}\npgha_sudo=yes\npgha_addresses=127.0.0.1,{_ADDRESSES[name]},",
         "PG_VERSION": _data(),
+        "if [ -e /etc/pgha/ca.crt ]": "end",
         _re.compile("for unit in *;"): "end",
         **{
             f"for unit in {' '.join(units)};": "\n".join([*map(_stopped, units), "end"])
@@ -119,14 +125,19 @@ def _answers(name):
 
 
 def _identities(name):
-    """Answer of each identity alone, and of all of them at once."""
+    """Answers of each identity, of the key that is made beside it, and of all at once."""
     told = {
         one.directory: f"identity {one.directory}\naccess 600 {one.owner}\n{_REQUEST.strip()}"
         for one in _cluster.identities(_cluster.host(name))
     }
+    told |= {
+        f"{directory}/next": f"identity {directory}/next\naccess 600 x\n{_REQUEST.strip()}"
+        for directory in list(told)
+    }
+    present = [directory for directory in told if not directory.endswith("/next")]
     return {
         f"for dir in {' '.join(asked)};": "\n".join([*map(told.get, asked), "end"])
-        for asked in [*([each] for each in told), [*told]]
+        for asked in [*([each] for each in told), present]
     }
 
 
