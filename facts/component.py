@@ -17,7 +17,6 @@ REDACT_PYTHON = re.compile(
 
 # Few processes for many paths: this is most of what a deploy with nothing to do runs on a host.
 SCRIPT = """
-echo "now $(date +%s)"
 stat -L -c 'path %f %U %G %Y %n' {paths} 2>/dev/null
 sha256sum {paths} 2>/dev/null
 {show}
@@ -27,6 +26,7 @@ for unit in {units}; do
   if [ "${{pid:-0}}" -gt 0 ]; then ages=$(ps -o etimes= -p "$pid" --ppid "$pid"); fi
   echo "unit $unit" $said ages $ages
 done
+echo "now $(date +%s)"
 echo end
 """
 SHOW = """
@@ -93,22 +93,24 @@ class Component(FactBase[ComponentState | None]):
     @override
     def process(self, output: list[str]) -> ComponentState:
         found = ComponentState(paths={}, units={})
-        now, lines = 0, list[str]()
+        lines = list[str]()
         for line in output:
             if line.startswith("| "):
                 lines.append(line.removeprefix("| "))
             elif (hashed := SUM.fullmatch(line)) and hashed[2] in found["paths"]:
                 found["paths"][hashed[2]]["sum"] = hashed[1]
-            elif line.startswith("now "):
-                now = int(line.removeprefix("now "))
             elif line.startswith("path "):
                 path, told = _path(line)
                 found["paths"][path] = told
             elif line.startswith("show "):
                 lines = found["paths"][line.removeprefix("show ")]["lines"]
             elif line.startswith("unit "):
-                name, told_of_unit = _unit(line, now)
+                name, told_of_unit = _unit(line)
                 found["units"][name] = told_of_unit
+            elif line.startswith("now "):
+                # The last thing that is asked, so that no unit looks older than it is.
+                for unit in found["units"].values():
+                    unit["started"] += int(line.removeprefix("now "))
         return found
 
 
@@ -125,7 +127,8 @@ def _path(line: str) -> tuple[str, PathState]:
     )
 
 
-def _unit(line: str, now: int) -> tuple[str, UnitState]:
+def _unit(line: str) -> tuple[str, UnitState]:
+    """Return a unit's name and state; `started` is counted from now."""
     said, _, ages = line.partition(" ages")
     _, name, *pairs = said.split()
     values = dict(pair.split("=", 1) for pair in pairs)
@@ -133,5 +136,5 @@ def _unit(line: str, now: int) -> tuple[str, UnitState]:
         load=values.get("LoadState", ""),
         active=values.get("ActiveState", ""),
         enabled=values.get("UnitFileState", ""),
-        started=now - min(map(int, ages.split()), default=0),
+        started=-min(map(int, ages.split()), default=0),
     )
