@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import durability
 from identities import AUTHORITY, Identity
 from settings import (
     App,
@@ -25,6 +26,7 @@ from settings import (
 GROUPS = ("etcd", "postgres", "haproxy", "pgbackrest")
 SSH_PORT = 22
 SOCKET_DIR = "/run/postgresql"
+ARCHIVE_GET = "/usr/local/bin/pgha-archive-get"
 
 
 @dataclass(frozen=True)
@@ -227,15 +229,22 @@ class Cluster:
             "archive_mode": "on",
             # No archive-push-queue-max: while the repository is away WAL stays, none is dropped.
             "archive_command": f"pgbackrest --stanza={self.stanza} archive-push %p",
+            # Beyond this a lost replica's WAL goes; it finds the rest in the archive.
+            "max_slot_wal_keep_size": f"{self.postgresql.max_slot_wal_keep_mib}MB",
         }
         return {
             "ttl": self.patroni.ttl,
             "loop_wait": self.patroni.loop_wait,
             "retry_timeout": self.patroni.retry_timeout,
             "maximum_lag_on_failover": self.patroni.maximum_lag_on_failover,
+            **durability.LEVELS[self.general.durability],
+            "failsafe_mode": True,
+            "check_timeline": True,
+            "member_slots_ttl": "30min",
             "postgresql": {
                 "use_pg_rewind": True,
                 "use_slots": True,
+                "recovery_conf": {"restore_command": f'{ARCHIVE_GET} %f "%p"'},
                 "parameters": {**parameters, **self.postgresql.parameters},
             },
         }

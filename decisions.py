@@ -85,7 +85,8 @@ def would_lose_quorum(members: int, healthy: int, stopping: int = 1) -> bool:
 class PatroniMember:
     """One member as Patroni shows it.
 
-    + role, state: "leader" and "running", or "replica" and "streaming", when all is well
+    + role, state: "leader" and "running", or "replica" and "streaming", when all is well; a
+      replica that confirms commits is a "quorum_standby" or "sync_standby"
     + lag: in bytes, None when unknown
     + pending_restart: a changed parameter waits for a restart
     + lowers: among these is one that no standby may have lower than its primary, and it goes down
@@ -104,6 +105,11 @@ class PatroniMember:
     @property
     def is_leader(self) -> bool:
         return self.role in ("leader", "standby_leader")
+
+    @property
+    def is_synchronous(self) -> bool:
+        """A replica whose confirmation commits wait for: it may lead next and loses none."""
+        return self.role in ("quorum_standby", "sync_standby")
 
     @property
     def is_healthy(self) -> bool:
@@ -149,11 +155,14 @@ def next_restart(
 
 
 def switchover_candidate(members: Sequence[PatroniMember]) -> PatroniMember:
-    """Return the healthy replica with the least lag; raises Refusal when there is none."""
+    """Return the healthy replica with the least lag; raises Refusal when there is none.
+
+    Where some confirm commits it is one of them: Patroni hands over to no other.
+    """
     able = [m for m in members if not m.is_leader and m.is_healthy and m.lag is not None]
     if not able:
         raise Refusal("no replica is fit to take over", "wait until one streams (patronictl list).")
-    return min(able, key=lambda m: m.lag or 0)
+    return min(able, key=lambda m: (not m.is_synchronous, m.lag or 0))
 
 
 def may_rotate(members: Sequence[PatroniMember], within: Sequence[str]) -> None:

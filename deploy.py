@@ -58,7 +58,7 @@ if phase.begins("pgbackrest") and (here.is_postgres or here.is_repository):
 if phase.begins("etcd") and here.is_etcd:
     etcd.deploy(cluster, here, platform, secrets)
 if phase.begins("patroni") and here.is_postgres:
-    patroni.deploy(cluster, here, platform, secrets)
+    patroni.deploy(cluster, here, platform, secrets, in_container)
 if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
 if phase.begins("haproxy") and here.is_haproxy:

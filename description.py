@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+import timing
 from certificates import COMMON_NAME_LIMIT
 from cluster import GROUPS, SSH_PORT, Cluster, Host
 from settings import (
@@ -123,6 +124,7 @@ def _settings(component: type[C], hosts: list[HostData]) -> C:
 
 def _read(model: type[C], values: Mapping[str, Any]) -> C:
     """Return one component's settings from flat names; raises SettingsError for the first fault."""
+    values = timing.filled(values)
     fields = {field: model.prefix + field for field in model.model_fields}
     if missing := [name for name in fields.values() if name not in values]:
         raise SettingsError(

@@ -68,6 +68,12 @@ class General(Component):
         min_length=1,
         description="a list of networks, each by its first address, such as 10.0.0.0/8",
     )
+    durability: Literal["quorum", "strict", "async"] = Field(
+        description="quorum, strict or async: what a commit waits for"
+    )
+    timing: Literal["fast", "relaxed"] = Field(
+        description="fast or relaxed: how soon a fault is noticed"
+    )
 
 
 class Tls(Component):
@@ -151,15 +157,17 @@ class Patroni(Component):
     retry_timeout: int = Field(
         ge=3, le=300, description="3 to 300 seconds, for which etcd is asked again"
     )
-    maximum_lag_on_failover: int = Field(ge=0, description="a number of bytes, 0 or more")
+    maximum_lag_on_failover: int = Field(
+        ge=0, description="a number of bytes, 0 or more, which a replica may lack (async only)"
+    )
 
     @model_validator(mode="after")
     def loop_fits_into_ttl(self) -> Self:
         needed = self.loop_wait + 2 * self.retry_timeout
-        if needed > self.ttl:
+        if needed >= self.ttl:
             raise SettingsError(
-                f"patroni_loop_wait + 2*patroni_retry_timeout is {needed} s, more than patroni_ttl "
-                f"({self.ttl} s): a slow etcd would cost a failover",
+                f"patroni_loop_wait + 2*patroni_retry_timeout is {needed} s, not less than "
+                f"patroni_ttl ({self.ttl} s): a slow etcd would cost a failover",
                 "change one of them.",
             )
         return self
@@ -173,6 +181,7 @@ OWNED_PARAMETERS = frozenset(
         "cluster_name",
         "hot_standby",
         "listen_addresses",
+        "max_slot_wal_keep_size",
         "password_encryption",
         "port",
         "primary_conninfo",
@@ -183,6 +192,7 @@ OWNED_PARAMETERS = frozenset(
         "ssl_cert_file",
         "ssl_key_file",
         "ssl_min_protocol_version",
+        "synchronous_standby_names",
         "unix_socket_directories",
         "wal_level",
     }
@@ -200,6 +210,11 @@ class Postgresql(Component):
     data_dir: AbsolutePath
     minimum_free_mib: int = Field(
         ge=0, description="a number of MiB that a bare host must have free for the data, 0 or more"
+    )
+    max_slot_wal_keep_mib: int = Field(
+        ge=64,
+        le=2147483647,  # PostgreSQL's own limit
+        description="a number of MiB of WAL, 64 or more, that are kept for a replica that is away",
     )
     parameters: dict[str, str | int | float | bool] = Field(
         description="names with values as in postgresql.conf: text, numbers, True or False"
@@ -245,7 +260,7 @@ class App(Component):
 
 
 class Haproxy(Component):
-    """HAProxy's ports."""
+    """HAProxy's ports and its pace."""
 
     prefix: ClassVar[str] = "haproxy_"
     group: ClassVar[str] = "haproxy"
@@ -253,6 +268,15 @@ class Haproxy(Component):
     rw_port: Port
     ro_port: Port
     stats_port: Port
+    check_ms: int = Field(
+        ge=100, le=60000, description="100 to 60000 ms between two questions who is who"
+    )
+    ro_maximum_lag_mib: int = Field(
+        ge=1, description="1 MiB or more of WAL, which a replica that is read from may lack"
+    )
+    ro_fallback: Literal["leader", "none"] = Field(
+        description="leader or none: who is read from when no replica is left"
+    )
     max_connections: int = Field(ge=10, le=1_000_000, description="10 to 1000000 connections")
 
 

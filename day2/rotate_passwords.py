@@ -35,7 +35,7 @@ from operations import (
 
 cluster = plan.cluster()
 here = cluster.host(host.name)
-platform, _ = preflight.identify(cluster, here)
+platform, identity = preflight.identify(cluster, here)
 if plan.secrets_are_new():
     raise DeployError(
         f"there is no {plan.secrets_path()}, so nothing can be kept in it\n"
@@ -68,6 +68,7 @@ if here.is_postgres:
         here=here,
         platform=platform,
         secrets=secrets,
+        in_container=bool(identity["container"]),
     )
     rotation.taken_over(
         name="Wait until Patroni has", cluster=cluster, here=here, platform=platform

@@ -115,13 +115,16 @@ class PatroniStatus(FactBase[list[Status] | None]):
 
 def _status(name: str, answer: dict[str, Any], written: int) -> Status:
     is_leader = answer.get("role") in ("primary", "master", "standby_leader")
+    role = next(
+        (role for role in ("quorum_standby", "sync_standby") if answer.get(role)), "replica"
+    )
     reasons = answer.get("pending_restart_reason") or {}
     lowered = {parameter for parameter, values in reasons.items() if _lowers(parameter, values)}
     state = answer.get("state", "unreachable")
     received = _lsn(answer, "received_location")
     return Status(
         name=name,
-        role="leader" if is_leader else "replica",
+        role="leader" if is_leader else role,
         state=state if is_leader else answer.get("replication_state", state),
         timeline=_number(answer.get("timeline")),
         lag=max(0, written - received) if received else None,

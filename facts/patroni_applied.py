@@ -9,9 +9,11 @@ from typing_extensions import override
 from facts.patroni import ASK
 
 # A new session has what the postmaster has: when it read its file, and what it could not change.
+# What a standby's file says of the end of recovery is gone when it leads, and means nothing then.
 QUERY = (
     "SELECT json_build_object('loaded', extract(epoch FROM pg_conf_load_time()), 'waiting',"
-    " (SELECT coalesce(json_agg(name), '[]') FROM pg_settings WHERE pending_restart))"
+    " (SELECT coalesce(json_agg(name), '[]') FROM pg_settings"
+    " WHERE pending_restart AND NOT starts_with(name, 'recovery_target')))"
 )
 
 

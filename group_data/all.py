@@ -6,6 +6,14 @@ What each one means, its type and its bounds stand in settings.py; an unknown na
 # --- The cluster -------------------------------------------------------------------------------
 cluster_name = "pgha"  # Patroni's scope, etcd's token and pgBackRest's stanza
 cluster_client_networks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]  # may use HAProxy
+# What a commit waits for.
+#   quorum  one replica: no acknowledged commit is lost. It costs a round trip per commit. Without
+#           any replica the primary goes on alone, and what it then takes is lost with it.
+#   strict  the same, but without any replica all commits wait.
+#   async   nothing: the fastest. A lost primary takes its last moment of commits along.
+cluster_durability = "quorum"  # quorum | strict | async
+# How soon a fault is noticed; None below means what this profile says (timing.py).
+cluster_timing = "fast"  # fast: one LAN | relaxed: slow or distant networks
 secrets_file = "secrets.yml"  # made on first use, mode 0600, never in git
 # Or a command that prints that document, such as "sops -d secrets.sops.yml"; it runs without a
 # shell, and none is made up then. The first of these that is set is taken: the environment's
@@ -22,28 +30,29 @@ packages_pgdg_apt_url = "https://apt.postgresql.org/pub/repos/apt"
 packages_pgdg_yum_url = "https://download.postgresql.org/pub/repos/yum"
 packages_epel_url = "https://dl.fedoraproject.org/pub/epel"
 
-# --- etcd: figures for one LAN -----------------------------------------------------------------
+# --- etcd --------------------------------------------------------------------------------------
 etcd_client_port = 2379
 etcd_peer_port = 2380
 etcd_data_dir = "/var/lib/etcd/pgha"
-etcd_heartbeat_ms = 100
-etcd_election_ms = 1000
+etcd_heartbeat_ms = None  # fast 100, relaxed 300
+etcd_election_ms = None  # fast 1000, relaxed 3000
 etcd_quota_mib = 2048
 etcd_compaction_retention = "1h"
 
-# --- Patroni: loop_wait + 2 * retry_timeout must not exceed ttl --------------------------------
+# --- Patroni: loop_wait + 2 * retry_timeout must be less than ttl ------------------------------
 patroni_rest_port = 8008
 patroni_namespace = "/service/"
-patroni_ttl = 30
-patroni_loop_wait = 10
-patroni_retry_timeout = 10
-patroni_maximum_lag_on_failover = 1048576
+patroni_ttl = None  # fast 20, relaxed 45; so long a lost primary keeps the lead
+patroni_loop_wait = None  # fast 3, relaxed 10
+patroni_retry_timeout = None  # fast 5, relaxed 15
+patroni_maximum_lag_on_failover = 1048576  # async only: bytes that a new primary may lack
 
 # --- PostgreSQL --------------------------------------------------------------------------------
 postgresql_version = 18
 postgresql_port = 5432
 postgresql_data_dir = "/data/pgdata"
 postgresql_minimum_free_mib = 2048
+postgresql_max_slot_wal_keep_mib = 4096  # of WAL, kept for a replica that is away; well below free
 postgresql_parameters = {
     "max_connections": 200,
     "shared_buffers": "512MB",  # a quarter of the memory is a good start
@@ -64,6 +73,9 @@ app_database = "app"
 haproxy_rw_port = 5000
 haproxy_ro_port = 5001
 haproxy_stats_port = 7000  # listens on 127.0.0.1 only
+haproxy_check_ms = None  # fast 1000, relaxed 2000; half of that while something changes
+haproxy_ro_maximum_lag_mib = 64  # a replica that lacks more WAL gets no new readers
+haproxy_ro_fallback = "leader"  # leader | none: who is read from when no replica is left
 haproxy_max_connections = 4000
 
 # --- pgBackRest: calendars are systemd's OnCalendar --------------------------------------------

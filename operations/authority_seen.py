@@ -17,9 +17,8 @@ from operations.waiting import wait_until
 
 # Patroni reloads in its next loop (10 s), a busy postmaster when it comes to it.
 TAKEN_OVER_SECONDS = 120.0
-# HAProxy asks once a second, and gives a server up after the third failure (haproxy.cfg.j2).
-CHECKS = 3
-CHECKED_SECONDS = 60.0
+# Of questions, which HAProxy asks haproxy_check_ms apart; fewer lose nobody (haproxy.cfg.j2).
+CHECKS, CHECKED_QUESTIONS = 3, 60
 LOOK_HINT = "look at the service's journal there; running this again goes on from here."
 
 RUNS_BY: dict[str, Secrets] = {}
@@ -123,19 +122,20 @@ def checked(cluster: Cluster, member: Host) -> Commands:
         authority_seen.checked(name="See", cluster=cluster, member=member)
     """
     good = 0
+    pace = max(1.0, cluster.haproxy.check_ms / 1000)  # it is looked at once a second
 
     def believed() -> bool:
         nonlocal good
         found = host.get_fact(HaproxyChecks, port=cluster.haproxy.stats_port) or {}
         outcomes = found.get(member.name, [])
         good = good + 1 if outcomes and all(o.startswith("L7") for o in outcomes) else 0
-        return good >= CHECKS
+        return good >= CHECKS * pace
 
     if state.is_executing:
         wait_until(
             f"HAProxy's belief in {member.name}",
             believed,
-            CHECKED_SECONDS,
+            CHECKED_QUESTIONS * pace,
             f"look at its statistics, and at {AUTHORITY} there; nothing more was changed.",
         )
     host.noop(f"HAProxy believes {member.name}")

@@ -143,9 +143,14 @@ def patroni(
     for member in members:
         faults += _member_faults(member, head, maximum_lag_mib)
     replicas = [member for member in members if not member.is_leader]
+    confirming = [member.name for member in replicas if member.is_synchronous]
+    if replicas and not confirming and cluster.general.durability != "async":
+        faults.append("no replica confirms commits: a lost primary takes its last ones along")
     lag = _amount(max((member.lag or 0 for member in replicas), default=0))
     good = f"{head.name} leads on timeline {head.timeline}, " if head else ""
     good += f"{len(replicas)} of {len(names) - 1} replicas stream, lag {lag}"
+    if confirming:
+        good += f", commits wait for any of {', '.join(confirming)}"
     if view["paused"] and not faults:
         return Proof("patroni", "warning", f"paused: no failover; {good}", "`patronictl resume`.")
     return proof("patroni", good, faults, hint)

@@ -47,12 +47,14 @@ def reads(
         return Proof("reads", "skipped", "a single database host has no replica")
     replicas = healthy_replicas(members)
     faults = [] if replicas else ["no replica streams"]
+    may_be_leader = not replicas and cluster.haproxy.ro_fallback == "leader"
     for session in sessions:
         name = _name(cluster, session)
         if not session["address"]:
             faults.append(f"{way} does not answer: {_reason(session)}")
         elif not session["in_recovery"]:
-            faults.append(f"{way} leads to {name}, which is no replica")
+            if not may_be_leader:
+                faults.append(f"{way} leads to {name}, which is no replica")
         elif session["written"]:
             faults.append(f"{name} took a write")
     met = {_name(cluster, session) for session in sessions}

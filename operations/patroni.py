@@ -33,7 +33,9 @@ LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
 VALIDATE = "runuser -u postgres -- patroni --ignore-listen-port --validate-config {}"
 
 
-def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
+def deploy(
+    cluster: Cluster, here: Host, platform: Platform, secrets: Secrets, in_container: bool
+) -> None:
     """Make this host a healthy member, and the live configuration what the settings say."""
     application.own_roles(
         name="Give PostgreSQL's own roles their passwords",
@@ -47,6 +49,7 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         here=here,
         platform=platform,
         secrets=secrets,
+        in_container=in_container,
     )
     healthy(name="Wait until this member leads or streams", cluster=cluster, here=here)
     application.role_and_database(
@@ -70,7 +73,9 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
 
 
 @operation()
-def member(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> Commands:
+def member(
+    cluster: Cluster, here: Host, platform: Platform, secrets: Secrets, in_container: bool
+) -> Commands:
     """
     Write Patroni's configuration, checked by Patroni itself; start it or let it reload.
 
@@ -78,16 +83,18 @@ def member(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
     + here: the member's host
     + platform: of that host
     + secrets: the cluster's passwords
+    + in_container: a watchdog would reset the machine, and is left alone
 
     **Example:**
 
     .. code:: python
 
         patroni.member(
-            name="Patroni", cluster=cluster, here=here, platform=platform, secrets=secrets
+            name="Patroni", cluster=cluster, here=here, platform=platform, secrets=secrets,
+            in_container=False,
         )
     """
-    wanted = _wanted(cluster, here, platform, secrets)
+    wanted = _wanted(cluster, here, platform, secrets, in_container)
     links = [
         f"{home}/.config/patroni/patronictl.yaml" for home in (platform.postgres_home, "/root")
     ]
@@ -148,7 +155,7 @@ def healthy(cluster: Cluster, here: Host) -> Commands:
 
 
 def _wanted(
-    cluster: Cluster, here: Host, platform: Platform, secrets: Secrets
+    cluster: Cluster, here: Host, platform: Platform, secrets: Secrets, in_container: bool
 ) -> list[File | Directory]:
     dynamic = cluster.dynamic_configuration()
     content = config_files.render(
@@ -161,6 +168,7 @@ def _wanted(
         authority=AUTHORITY,
         dynamic_configuration={**dynamic, APPLIED: dynamic},
         socket_dir=SOCKET_DIR,
+        watchdog="off" if in_container else "automatic",
     )
     return [
         Directory(cluster.postgresql.data_dir, "postgres", "postgres", "700"),

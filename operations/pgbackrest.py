@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
-from cluster import SOCKET_DIR, Cluster, Host
+from cluster import ARCHIVE_GET, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from facts.component import ComponentState
 from facts.pgbackrest import PgbackrestInfo
@@ -42,7 +42,7 @@ def deploy(cluster: Cluster) -> None:
 @operation()
 def database_host(cluster: Cluster, here: Host, platform: Platform) -> Commands:
     """
-    Write the configuration by which a database host archives WAL to the repository.
+    Write the configuration by which a database host archives WAL to the repository, and gets it.
 
     + cluster: the whole cluster
     + here: this host
@@ -57,10 +57,14 @@ def database_host(cluster: Cluster, here: Host, platform: Platform) -> Commands:
         )
     """
     content = _rendered("pgbackrest-database.conf.j2", cluster, here)
+    archive_get = config_files.render(
+        "pgha-archive-get.j2", stanza=cluster.stanza, socket_dir=SOCKET_DIR
+    )
     wanted: list[File | Directory] = [
         _directory("/var/spool/pgbackrest"),
         _directory("/var/log/pgbackrest"),
         _configuration(platform, content),
+        File(ARCHIVE_GET, archive_get, mode="755"),
         *_server(cluster),
     ]
     found = config_files.read(wanted, _server_units(cluster), also=[SERVER_UNIT])

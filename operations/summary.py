@@ -63,7 +63,7 @@ def lines(cluster: Cluster) -> list[str]:
         if member is None:
             text.append(_row(node.name, node.address, "?", "not seen", "", ""))
             continue
-        role = "primary" if member["role"] == "leader" else member["role"]
+        role = "primary" if member["role"] == "leader" else member["role"].replace("_", " ")
         lag = "" if role == "primary" else _bytes(lags.get(node.name))
         text.append(
             _row(node.name, node.address, role, member["state"], member["timeline"] or "?", lag)
@@ -73,7 +73,7 @@ def lines(cluster: Cluster) -> list[str]:
 
 
 def _row(*cells: object) -> str:
-    widths = (14, 17, 10, 12, 4, 8)
+    widths = (14, 17, 16, 12, 4, 8)
     row = "".join(f"{cell!s:<{width}}" for cell, width in zip(cells, widths, strict=True))
     return f"  {row}".rstrip()
 

@@ -9,6 +9,7 @@ from operations.config_files import File
 from platforms import Platform
 
 SYSCTL = "/etc/sysctl.d/90-pgha.conf"
+WATCHDOG = "/etc/udev/rules.d/90-pgha-watchdog.rules"
 
 
 def deploy(here: Host, platform: Platform, in_container: bool) -> None:
@@ -48,15 +49,22 @@ def kernel(here: Host, in_container: bool) -> Commands:
     + here: this host
     + in_container: /proc/sys belongs to the machine; the file is written and not applied
 
+    Patroni's user gets the kernel's watchdog, where there is one; a container's is the machine's.
+
     **Example:**
 
     .. code:: python
 
         system.kernel(name="Set kernel parameters", here=here, in_container=False)
     """
-    wanted = [File(SYSCTL, config_files.render("sysctl.conf.j2", host=here))]
-    different = config_files.differing(wanted, config_files.read(wanted))
+    apply = "" if in_container else f"sysctl -q -p {SYSCTL}"
+    wanted = {File(SYSCTL, config_files.render("sysctl.conf.j2", host=here)): apply}
+    if here.is_postgres and not in_container:
+        rules = File(WATCHDOG, config_files.render("watchdog.rules.j2"))
+        wanted[rules] = "udevadm control --reload && udevadm trigger --sysname-match=watchdog"
+    different = config_files.differing([*wanted], config_files.read([*wanted]))
     if not different:
-        host.noop("kernel parameters are set")
-        return
-    yield from config_files.written(different, "" if in_container else f"sysctl -q -p {SYSCTL}")
+        host.noop("the kernel is set")
+    for file, then in wanted.items():
+        if file in different:
+            yield from config_files.written([file], then)

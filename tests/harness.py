@@ -5,8 +5,9 @@ A case is a mapping, one YAML file of it under tests/operations/. Its keys:
     cluster:     changes to the five hosts and their settings, as `clusters.described` takes them
     host:        where the operation runs (node1)
     platform:    debian (12), el8 or el9
-    arguments:   of the operation, beside cluster, here, platform, secrets, ssh_port (22) and
-                 replaced (none); secrets by their stage (clusters.STAGES), hosts by their name
+    arguments:   of the operation, beside cluster, here, platform, secrets, ssh_port (22), replaced
+                 (none) and in_container (false); secrets by their stage (clusters.STAGES), hosts
+                 by their name
     executing:   false while pyinfra prepares or runs with --dry (true)
     diff:        true for --diff
     active:      hosts that are part of the run (all)
@@ -181,6 +182,7 @@ def _arguments(
         "secrets": SECRETS,
         "ssh_port": 22,
         "replaced": [],
+        "in_container": False,
         **case.get("arguments", {}),
     }
     for name in {"secrets", "old", "new"} & case.get("arguments", {}).keys():

@@ -1,11 +1,13 @@
 """What follows from the hosts and settings of a cluster."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import timing
 from cluster import Cluster
 from description import HostData, describe
 from tests.clusters import DEFAULTS, described, inventory_of
@@ -83,15 +85,58 @@ def test_etcd_endpoints_are_those_of_every_member(cluster: Cluster) -> None:
 def test_the_live_configuration_follows_the_settings(cluster: Cluster) -> None:
     found = cluster.dynamic_configuration()
     assert {key: found[key] for key in ("ttl", "loop_wait", "retry_timeout")} == {
-        "ttl": 30,
-        "loop_wait": 10,
-        "retry_timeout": 10,
+        "ttl": 20,
+        "loop_wait": 3,
+        "retry_timeout": 5,
     }
     parameters = found["postgresql"]["parameters"]
     assert parameters.items() >= DEFAULTS["postgresql_parameters"].items()
     assert parameters["archive_command"] == "pgbackrest --stanza=pgha archive-push %p"
     assert parameters["password_encryption"] == "scram-sha-256"
     assert found["postgresql"]["use_pg_rewind"] is True
+    assert found["failsafe_mode"] is found["check_timeline"] is True
+
+
+@pytest.mark.parametrize(
+    ("level", "mode", "strict", "restarts_in"),
+    [("quorum", "quorum", False, 0), ("strict", "quorum", True, 0), ("async", False, False, 60)],
+)
+def test_each_level_of_durability(level: str, mode: Any, strict: bool, restarts_in: int) -> None:
+    found = described(cluster_durability=level).dynamic_configuration()
+    assert found["synchronous_mode"] == mode
+    assert found["synchronous_mode_strict"] is strict
+    assert found["primary_start_timeout"] == restarts_in
+
+
+def test_only_without_a_vote_a_lag_in_bytes_decides_who_may_lead() -> None:
+    """Replicas that lag after a bulk load would never be allowed to lead, and never catch up."""
+    lags = {
+        level: described(cluster_durability=level).dynamic_configuration()[
+            "maximum_lag_on_failover"
+        ]
+        for level in ("quorum", "strict", "async")
+    }
+    assert lags["async"] == 1048576
+    assert min(lags["quorum"], lags["strict"]) > 1 << 50
+
+
+def test_a_profile_fills_what_is_left_open_and_nothing_else() -> None:
+    cluster = described(cluster_timing="relaxed", patroni_loop_wait=7)
+    patroni, etcd = cluster.patroni, cluster.etcd
+    assert (patroni.ttl, patroni.loop_wait, patroni.retry_timeout) == (45, 7, 15)
+    assert (etcd.heartbeat_ms, etcd.election_ms) == (300, 3000)
+    assert cluster.haproxy.check_ms == 2000
+
+
+@pytest.mark.parametrize("profile", timing.PROFILES)
+def test_every_profile_leaves_failsafe_mode_time_to_ask(profile: str) -> None:
+    patroni = described(cluster_timing=profile).patroni
+    assert patroni.ttl - patroni.loop_wait - 2 * patroni.retry_timeout >= 5
+
+
+def test_profiles_name_the_same_settings() -> None:
+    fast, relaxed = timing.PROFILES["fast"], timing.PROFILES["relaxed"]
+    assert fast.keys() == relaxed.keys() == {n for n, v in DEFAULTS.items() if v is None}
 
 
 @pytest.mark.parametrize(("nodes", "streams"), [(1, 20), (3, 20), (9, 20), (10, 22), (15, 32)])

@@ -258,6 +258,13 @@ def test_switchover_candidate_is_the_nearest_that_streams() -> None:
     assert switchover_candidate(list(_replicas())).name == "node3"
 
 
+@pytest.mark.parametrize("role", ["quorum_standby", "sync_standby"])
+def test_switchover_candidate_confirms_commits_where_any_does(role: str) -> None:
+    confirming = PatroniMember("node2", role, "streaming", 1, 9)
+    members = [primary("node1"), confirming, replica("node3", lag=0)]
+    assert switchover_candidate(members) == confirming
+
+
 @pytest.mark.parametrize(
     "members",
     [

@@ -276,7 +276,7 @@ def test_refuses_phases_that_no_host_of_the_limit_takes_part_in(secrets_file: Pa
 # --- refused before any host is touched -------------------------------------------------------
 
 BAD_DATA = {
-    "patroni_ttl=25": "patroni_loop_wait + 2*patroni_retry_timeout is 30 s",
+    "patroni_retry_timeout=9": "patroni_loop_wait + 2*patroni_retry_timeout is 21 s",
     "patroni_tll=30": "did you mean patroni_ttl?",
 }
 
@@ -400,7 +400,7 @@ def test_status_goes_on_without_an_unfit_host() -> None:
     assert UNFIT["first_no_sudo"] in run.stderr
     assert "Traceback" not in run.output
     assert "Cluster pgha" in run.stdout
-    assert re.search(r"node3 .* replica +streaming", run.stdout)
+    assert re.search(r"node3 .* quorum standby +streaming", run.stdout)
 
 
 # --- secrets ----------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ BAD_INVENTORIES: dict[str, tuple[dict[str, Any], Sequence[str], str]] = {
     ),
     "hosts_disagree": (
         {"data": {"node2": {"patroni_ttl": 40}}},
-        ["patroni_ttl", "30 on node1", "40 on node2"],
+        ["patroni_ttl", "None on node1", "40 on node2"],
         "group_data/all.py",
     ),
     "hosts_disagree_on_a_general_setting": (
@@ -245,4 +245,4 @@ def test_a_host_without_address_is_reached_as_pyinfra_does() -> None:
 
 def test_a_setting_reaches_its_own_hosts_only() -> None:
     cluster = described(data={"haproxy": {"patroni_ttl": 99}})
-    assert cluster.patroni.ttl == 30
+    assert cluster.patroni.ttl == 20

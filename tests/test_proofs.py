@@ -101,7 +101,7 @@ def test_etcd_version_floor_warns(version: str, status: str) -> None:
 
 
 def member(name: str, **changes: Any) -> Member:
-    role, state = ("leader", "running") if name == "node1" else ("replica", "streaming")
+    role, state = ("leader", "running") if name == "node1" else ("quorum_standby", "streaming")
     base = Member(name=name, role=role, state=state, timeline=3, lag=0, pending_restart=False)
     return {**base, **changes}  # type: ignore[typeddict-item]
 
@@ -118,7 +118,29 @@ def patroni(cluster: Cluster, *members: Member, silent: str = "", paused: bool =
 
 
 def test_patroni_whole(cluster: Cluster) -> None:
-    says(patroni(cluster), "ok", "node1 leads on timeline 3", "2 of 2 replicas")
+    says(patroni(cluster), "ok", "node1 leads on timeline 3", "2 of 2 replicas",
+         "commits wait for any of node2, node3")  # fmt: skip
+
+
+ASYNCHRONOUS = [
+    Member(name=n, role=r, state=s, timeline=3, lag=0, pending_restart=False)
+    for n, r, s in (("node1", "leader", "running"), ("node2", "replica", "streaming"),
+                    ("node3", "replica", "streaming"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("level", ["quorum", "strict"])
+def test_patroni_nobody_confirms_commits(level: str) -> None:
+    cluster = described(cluster_durability=level)
+    says(patroni(cluster, *ASYNCHRONOUS), "failed", "no replica confirms commits")
+    one = member("node2", role="sync_standby")
+    says(patroni(cluster, ASYNCHRONOUS[0], one, ASYNCHRONOUS[2]), "ok", "any of node2")
+
+
+def test_patroni_nobody_has_to_confirm_commits() -> None:
+    found = patroni(described(cluster_durability="async"), *ASYNCHRONOUS)
+    says(found, "ok", "2 of 2 replicas")
+    assert "commits" not in found.evidence
 
 
 @pytest.mark.parametrize(
@@ -234,6 +256,11 @@ def test_reads_fail(cluster: Cluster) -> None:
 def test_reads_without_a_replica(cluster: Cluster) -> None:
     proxy, alone = cluster.haproxy_hosts[0], MEMBERS[:1]
     says(judgement_access.reads(cluster, proxy, alone, []), "failed", "no replica streams")
+    led = judgement_access.reads(cluster, proxy, alone, [session(cluster, "node1")])
+    assert led.evidence == "no replica streams"
+    nobody = described(haproxy_ro_fallback="none")
+    led = judgement_access.reads(nobody, proxy, alone, [session(cluster, "node1")])
+    says(led, "failed", "no replica streams", "node1, which is no replica")
     single = described(groups={"node2": ("etcd",), "node3": ("etcd",)})
     says(judgement_access.reads(single, proxy, alone, []), "skipped", "no replica")
 

@@ -14,8 +14,8 @@ from tests.refusals import in_form, refusal
 # situation: (settings, what the problem names, what the HINT names)
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "two_loops_outlast_the_ttl": (
-        {"patroni_loop_wait": 11},
-        "patroni_loop_wait + 2*patroni_retry_timeout is 31 s, more than patroni_ttl (30 s)",
+        {"patroni_loop_wait": 10},
+        "patroni_loop_wait + 2*patroni_retry_timeout is 20 s, not less than patroni_ttl (20 s)",
         "change one of them",
     ),
     "ttl_below_patronis_minimum": (
@@ -37,6 +37,32 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"patroni_maximum_lag_on_failover": -1},
         "patroni_maximum_lag_on_failover",
         "bytes",
+    ),
+    "durability_never_heard_of": (
+        {"cluster_durability": "always"},
+        "cluster_durability cannot be 'always'",
+        "quorum, strict or async",
+    ),
+    "timing_never_heard_of": ({"cluster_timing": "slow"}, "cluster_timing", "fast or relaxed"),
+    "election_of_another_profile": (
+        {"cluster_timing": "relaxed", "etcd_election_ms": 1000},
+        "etcd_election_ms (1000) is less than five times etcd_heartbeat_ms (300)",
+        "change one of them",
+    ),
+    "reads_from_nobody_known": (
+        {"haproxy_ro_fallback": "primary"},
+        "haproxy_ro_fallback cannot be 'primary'",
+        "leader or none",
+    ),
+    "readers_of_replicas_without_any_lag": (
+        {"haproxy_ro_maximum_lag_mib": 0},
+        "haproxy_ro_maximum_lag_mib",
+        "1 MiB or more",
+    ),
+    "no_wal_for_a_lost_replica": (
+        {"postgresql_max_slot_wal_keep_mib": -1},
+        "postgresql_max_slot_wal_keep_mib",
+        "MiB of WAL",
     ),
     "app_role_is_the_superuser": (
         {"app_role": "postgres"},
@@ -186,12 +212,20 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
             f"postgresql_parameters must not set {name}",
             "remove it there",
         )
-        for name in ("archive_command", "archive_mode", "listen_addresses", "port", "wal_level")
+        for name in (
+            "archive_command",
+            "archive_mode",
+            "listen_addresses",
+            "max_slot_wal_keep_size",
+            "port",
+            "synchronous_standby_names",
+            "wal_level",
+        )
     },
 }
 
 TAKEN_SETTINGS: dict[str, dict[str, Any]] = {
-    "loops_just_within_the_ttl": {"patroni_loop_wait": 10, "patroni_retry_timeout": 10},
+    "loops_just_within_the_ttl": {"patroni_loop_wait": 9, "patroni_retry_timeout": 5},
     "patronis_minima": {"patroni_ttl": 20, "patroni_loop_wait": 1, "patroni_retry_timeout": 3},
     "election_of_five_heartbeats": {"etcd_heartbeat_ms": 100, "etcd_election_ms": 500},
     "older_postgresql": {"postgresql_version": 17},

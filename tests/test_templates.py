@@ -347,7 +347,7 @@ def test_patroni_takes_changes_from_members_with_a_certificate_only(platform: st
                                    "keyfile": "/etc/pgha/postgres/tls.key"}  # fmt: skip
     assert rest.items() >= {**own, "cafile": CA, "verify_client": "optional"}.items()
     assert rest["allowlist_include_members"] is True
-    assert rest["allowlist"] == ["127.0.0.1"]
+    assert rest["allowlist"] == ["127.0.0.1", "10.0.0.11", "10.0.0.12", "10.0.0.13"]
     assert found["ctl"] == {**own, "cacert": CA}
 
 
@@ -376,6 +376,22 @@ def test_patroni_makes_a_cluster_with_checksums_and_utf8(platform: str) -> None:
     assert {"encoding": "UTF8"} in bootstrap["initdb"]
     wanted = described().dynamic_configuration()
     assert bootstrap["dcs"] == {**wanted, "pgha_applied": wanted}
+
+
+@by_platform
+def test_a_replica_is_filled_from_the_repository_first(platform: str) -> None:
+    found = patroni_yml(platform)["postgresql"]
+    first, second = found["create_replica_methods"]
+    assert found[first]["command"] == ("pgbackrest --stanza=pgha --delta --type=standby restore")
+    assert found[first]["no_params"] is found[first]["keep_data"] is True
+    assert second == "basebackup"
+
+
+def test_a_watchdog_is_armed_on_real_hosts_only() -> None:
+    assert patroni_yml("debian")["watchdog"] == {"mode": "automatic"}
+    case = {"facts": BARE, "arguments": {"in_container": True}}
+    text = harness.run(patroni.member, case).files[PATRONI["debian"]]
+    assert yaml.safe_load(text)["watchdog"] == {"mode": "off"}
 
 
 @by_platform
@@ -417,10 +433,21 @@ HAPROXY_CFG = "/etc/haproxy/haproxy.cfg"
 @by_platform
 def test_haproxy_asks_patroni_who_is_who(platform: str) -> None:
     found = sections(text_of(platform, "haproxy", HAPROXY_CFG))
-    for name, port, path in (("rw", 5000, "/primary"), ("ro", 5001, "/replica")):
-        lines = found[f"listen {name}"]
-        assert f"bind :{port}" in lines
+    assert "bind :5000" in found["listen rw"]
+    assert found["frontend ro"] == [
+        "bind :5001",
+        "use_backend ro_leader if { nbsrv(ro_replicas) eq 0 }",
+        "default_backend ro_replicas",
+    ]
+    for name, path in (
+        ("listen rw", "/primary"),
+        ("backend ro_replicas", "/replica?lag=64MB"),
+        ("backend ro_leader", "/primary"),
+    ):
+        lines = found[name]
         assert f"option httpchk OPTIONS {path}" in lines
+        assert "http-check expect status 200 error-status L7OKC" in lines
+        assert ("default-server init-state down" in lines) == (name != "listen rw")
         assert [line for line in lines if line.startswith("server ")] == [
             f"server node{i} 10.0.0.1{i}:5432 check port 8008 check-ssl verify required"
             f" ca-file /etc/pgha/ca.crt check-sni node{i} verifyhost node{i}"
@@ -435,12 +462,35 @@ def test_haproxy_ends_sessions_of_a_lost_primary_and_of_no_other(platform: str) 
     assert ends == ["listen rw"]
 
 
+@pytest.mark.parametrize(("check_ms", "wait_ms"), [(1000, 2000), (2000, 3500)])
+def test_haproxy_lets_writers_wait_until_it_has_asked_everybody(
+    check_ms: int, wait_ms: int
+) -> None:
+    case = {"host": "haproxy", "facts": BARE, "cluster": {"haproxy_check_ms": check_ms}}
+    lines = sections(harness.run(haproxy.routes, case).files[HAPROXY_CFG])["listen rw"]
+    asked = f"inter {check_ms // 2}ms fastinter {check_ms}ms"
+    assert any(line.startswith(f"default-server {asked} ") for line in lines)
+    assert [line for line in lines if line.startswith("tcp-request")] == [
+        f"tcp-request inspect-delay {wait_ms}ms",
+        "tcp-request content accept if { nbsrv le 1 }",
+        "tcp-request content reject if WAIT_END",
+    ]
+
+
+def test_haproxy_reads_from_no_leader_where_the_settings_say_so() -> None:
+    case = {"host": "haproxy", "facts": BARE, "cluster": {"haproxy_ro_fallback": "none"}}
+    found = sections(harness.run(haproxy.routes, case).files[HAPROXY_CFG])
+    assert found["frontend ro"] == ["bind :5001", "default_backend ro_replicas"]
+    assert "backend ro_leader" not in found
+
+
 @by_platform
 def test_haproxy_cuts_no_idle_session_and_shows_statistics_to_nobody_outside(platform: str) -> None:
     found = sections(text_of(platform, "haproxy", HAPROXY_CFG))
     assert {"timeout client 24d", "timeout server 24d", "option clitcpka"} <= set(found["defaults"])
     assert "bind 127.0.0.1:7000" in found["listen statistics"]
-    assert set(found) == {"global", "defaults", "listen statistics", "listen rw", "listen ro"}
+    backends = {"listen rw", "frontend ro", "backend ro_replicas", "backend ro_leader"}
+    assert set(found) == {"global", "defaults", "listen statistics", *backends}
 
 
 def test_haproxy_itself_takes_the_file(tmp_path: Path) -> None:

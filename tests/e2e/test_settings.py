@@ -116,7 +116,7 @@ def test_etcd_restarts_in_turn(cluster: None) -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ("patroni_ttl=25", "patroni_loop_wait + 2*patroni_retry_timeout is 30 s"),
+        ("patroni_retry_timeout=9", "patroni_loop_wait + 2*patroni_retry_timeout is 21 s"),
         ("patroni_tll=30", "did you mean patroni_ttl?"),
         ("postgresql_version=12", "17 or 18"),
     ],

@@ -25,12 +25,14 @@ _health = [
     for member in _cluster.etcd_members
 ]
 _primary = {"role": "primary", "state": "running", "timeline": 1}
-_replica = _primary | {"role": "replica", "replication_state": "streaming"}
+_replica = _primary | {
+    "role": "replica", "replication_state": "streaming", "quorum_standby": True,
+}  # fmt: skip
 _patroni = {"@fake/node1": _replica, "@fake/node2": _primary, "@fake/node3": _replica}
 _members = [
     {"name": name, "role": "leader", "state": "running", "lag": 0}
     if told is _primary
-    else {"name": name, "role": "replica", "state": "streaming", "lag": 0}
+    else {"name": name, "role": "quorum_standby", "state": "streaming", "lag": 0}
     for name, told in _patroni.items()
 ]
 _psql = {
