@@ -165,6 +165,37 @@ def switchover_candidate(members: Sequence[PatroniMember]) -> PatroniMember:
     return min(able, key=lambda m: (not m.is_synchronous, m.lag or 0))
 
 
+def handover(
+    members: Sequence[PatroniMember], candidate: str | None, maximum_lag_mib: int
+) -> tuple[PatroniMember, PatroniMember]:
+    """Return who hands the lead over and who takes it; raises Refusal unless all is well.
+
+    + candidate: who is wished for; None is the one that is nearest
+    + maximum_lag_mib: what the new primary may lack: writes wait until it has that
+
+    The old primary is away for some seconds: with another member down nobody would be left.
+    """
+    hint = "see `patronictl list`; `patronictl switchover` asks none of this."
+    old = leader(members)
+    if old is None:
+        raise Refusal("nobody leads, so nobody can hand over", hint)
+    if sick := [m.name for m in members if not m.is_healthy]:
+        raise Refusal(f"{sick[0]} does not stream: two would be away during a switchover", hint)
+    if candidate not in (None, *(m.name for m in members)):
+        names = ", ".join(m.name for m in members if m != old)
+        raise Refusal(f"there is no member {candidate}", f"candidates are {names}.")
+    wished = [m for m in members if candidate in (None, m.name)]
+    if candidate == old.name:
+        raise Refusal(f"{old.name} is the primary already", "leave candidate= out for any other.")
+    new = switchover_candidate(wished)
+    if any(m.is_synchronous for m in members) and not new.is_synchronous:
+        raise Refusal(f"{new.name} confirms no commits yet: it could lack some", hint)
+    if (new.lag or 0) > maximum_lag_mib << 20:
+        lag = (new.lag or 0) >> 20
+        raise Refusal(f"{new.name} lags {lag} MiB, and {maximum_lag_mib} MiB are allowed", hint)
+    return old, new
+
+
 def may_rotate(members: Sequence[PatroniMember], within: Sequence[str]) -> None:
     """Refuse (Refusal) to change passwords unless there is a leader and all of `within` stream.
 

@@ -317,7 +317,8 @@ COMPONENTS: tuple[type[Component], ...] = (
     Verify,
 )
 # Names without a component: where the secrets are, which of them are meant (show_secrets and
-# rotate_passwords), which phases run, whose new host keys are accepted, where a host is.
+# rotate_passwords), which phases run, who shall lead (switchover), whose new host keys are
+# accepted, where a host is.
 OTHER_NAMES = frozenset(
     {
         "secrets_file",
@@ -325,6 +326,7 @@ OTHER_NAMES = frozenset(
         "secret",
         "secrets",
         "phases",
+        "candidate",
         "ssh_trust_replaced",
         "address",
     }

@@ -62,7 +62,7 @@ def live_configuration(cluster: Cluster, here: Host, platform: Platform) -> Comm
         return
     for line in way.lines:
         host.log(f"live configuration: {line}")
-    yield _patronictl(
+    yield patronictl(
         platform, "edit-config --quiet --force --apply -", _stdin=json.dumps(way.patch)
     )
 
@@ -109,7 +109,7 @@ def applied(cluster: Cluster, here: Host, platform: Platform) -> Commands:
         host.noop(f"{here.name} runs by its configuration")
         return
     host.log(f"Patroni overlooks that {', '.join(seen['waiting'])} of {here.name} need a restart")
-    yield _patronictl(
+    yield patronictl(
         platform, "reload --force", QuoteString(cluster.general.name), QuoteString(here.name)
     )
     wait_until("Patroni's notice of a pending restart", flagged, NOTICED_SECONDS, LOOK_HINT)
@@ -155,7 +155,7 @@ def pending_restarts(cluster: Cluster, platform: Platform) -> Commands:
             yield _restart(cluster, platform, what, target, members)
         except Refusal as refusal:
             raise OperationError(str(refusal)) from None
-        wait_until("a healthy cluster", lambda: _all_healthy(cluster), SETTLED_SECONDS, LOOK_HINT)
+        wait_until("a healthy cluster", lambda: all_healthy(cluster), SETTLED_SECONDS, LOOK_HINT)
     if not done:
         host.noop("no member needs a restart")
 
@@ -188,21 +188,29 @@ def _restart(
     if what == "restart":
         host.log(f"restarting PostgreSQL on {target.name}")
         # Not --pending: patronictl takes that from etcd, where it is known a loop later only.
-        return _patronictl(platform, "restart --force", scope, QuoteString(target.name))
-    candidate = switchover_candidate(members)
-    host.log(f"switching over from {target.name} to {candidate.name}")
-    return _patronictl(
-        platform, "switchover --force --leader", QuoteString(target.name),
-        "--candidate", QuoteString(candidate.name), scope,
+        return patronictl(platform, "restart --force", scope, QuoteString(target.name))
+    return switched_over(cluster, platform, target, switchover_candidate(members))
+
+
+def switched_over(
+    cluster: Cluster, platform: Platform, old: PatroniMember, new: PatroniMember
+) -> StringCommand:
+    """Return the command that hands the lead over, and say so."""
+    host.log(f"switching over from {old.name} to {new.name}")
+    return patronictl(
+        platform, "switchover --force --leader", QuoteString(old.name),
+        "--candidate", QuoteString(new.name), QuoteString(cluster.general.name),
     )  # fmt: skip
 
 
-def _all_healthy(cluster: Cluster) -> bool:
+def all_healthy(cluster: Cluster) -> bool:
+    """Say whether one member leads and all others stream."""
     members = ask_members(cluster) or []
     return leader(members) is not None and all(member.is_healthy for member in members)
 
 
-def _patronictl(platform: Platform, *words: object, _stdin: str = "") -> StringCommand:
+def patronictl(platform: Platform, *words: object, _stdin: str = "") -> StringCommand:
+    """Return a command of Patroni's, as its own user."""
     return StringCommand(
         "cd / && runuser -u postgres -- patronictl -c", QuoteString(platform.patroni_config),
         *words, _stdin=_stdin,

@@ -124,22 +124,27 @@ def writes(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
             name="Prove", cluster=cluster, here=here, platform=platform, secrets=secrets
         )
     """
-    if state.is_executing:
-        sessions = host.get_fact(
-            RoutedSessions,
-            psql=f"{platform.postgresql_bin}/psql",
-            address=here.address,
-            port=cluster.haproxy.rw_port,
-            role=cluster.app.role,
-            database=cluster.app.database,
-            times=1,
-            _stdin=StringIO(f"{secrets.app}\n"),  # no log shows what is in it
+    if state.is_executing and (why := unwritten(cluster, here, platform, secrets)):
+        raise OperationError(
+            f"{cluster.app.role} cannot write through {here.name}: {why}\n"
+            "    HINT: look at `pyinfra inventory.py verify.py -y`."
         )
-        if not sessions or not sessions[0]["written"]:
-            why = sessions[0]["error"] if sessions else "no session came about"
-            raise OperationError(
-                f"{cluster.app.role} cannot write through {here.name}: {why}\n"
-                "    HINT: look at `pyinfra inventory.py verify.py -y`."
-            )
     host.noop("the application's password is good")
     yield from ()
+
+
+def unwritten(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> str:
+    """Write through HAProxy as the application; return why it cannot, or "" when it did."""
+    sessions = host.get_fact(
+        RoutedSessions,
+        psql=f"{platform.postgresql_bin}/psql",
+        address=here.address,
+        port=cluster.haproxy.rw_port,
+        role=cluster.app.role,
+        database=cluster.app.database,
+        times=1,
+        _stdin=StringIO(f"{secrets.app}\n"),  # no log shows what is in it
+    )
+    if not sessions:
+        return "no session came about"
+    return "" if sessions[0]["written"] else sessions[0]["error"] or "no error was given"

@@ -6,8 +6,8 @@
     EtcdHealth:     [node1, node2], those that are healthy
     EtcdMembers:    [1a node1 10.0.0.11], id, name ("-" before its first start) and address
     PatroniCluster: {node1: leader, node2: streaming pending, node3: streaming lag=7}
-    PatroniStatus:  the same; "lowers" or "only_lowers" what standbys must not have lower, or
-                    "unreachable"
+    PatroniStatus:  the same; "confirms" commits; "lowers" or "only_lowers" what standbys must not
+                    have lower, or "unreachable"
     PatroniConfig:  {but: {ttl: 45}}, over what the settings want; `foreign` if never marked ours
     AppliedConfiguration: the same for the member's configuration, and {waiting: [max_connections],
                     flagged: true, reloaded: false, loaded: false} where that is so
@@ -114,7 +114,7 @@ def _patroni_member(name: str, words: list[str]) -> dict[str, Any]:
     lag = int(lags[0].removeprefix("lag=")) if lags else 0
     return {
         "name": name,
-        "role": "leader" if leads else "replica",
+        "role": "leader" if leads else "quorum_standby" if "confirms" in words else "replica",
         "state": "running" if leads else words[0],
         "timeline": 1,
         "lag": None if leads else lag,

@@ -16,6 +16,7 @@ from decisions import (
     PatroniMember,
     Refusal,
     etcd_start,
+    handover,
     leader,
     next_restart,
     reconcile,
@@ -277,6 +278,48 @@ def test_switchover_candidate_confirms_commits_where_any_does(role: str) -> None
 def test_switchover_candidate_refuses(members: list[PatroniMember]) -> None:
     with pytest.raises(Refusal, match="no replica is fit"):
         switchover_candidate(members)
+
+
+CONFIRMING = PatroniMember("node3", "quorum_standby", "streaming", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("members", "candidate", "new"),
+    [
+        ([primary("node1"), replica("node2", lag=9), replica("node3")], None, "node3"),
+        ([primary("node1"), replica("node2", lag=9), replica("node3")], "node2", "node2"),
+        ([primary("node1"), replica("node2"), CONFIRMING], None, "node3"),
+        ([primary("node1"), replica("node2", lag=16 << 20)], None, "node2"),
+        ([primary("node1"), replica("node2", pending=True)], None, "node2"),
+    ],
+    ids=["nearest", "wished_for", "confirms", "lags_as_allowed", "waits_for_a_restart"],
+)
+def test_handover(members: list[PatroniMember], candidate: str | None, new: str) -> None:
+    assert [m.name for m in handover(members, candidate, 16)] == ["node1", new]
+
+
+@pytest.mark.parametrize(
+    ("members", "candidate", "why"),
+    [
+        ([], None, "nobody leads"),
+        ([replica("node1"), replica("node2")], None, "nobody leads"),
+        ([primary("node1", state="stopping"), replica("node2")], None, "nobody leads"),
+        ([primary("node1")], None, "no replica is fit"),
+        ([primary("node1"), replica("node2"), replica("node3", state="stopped")], "node2",
+         "node3 does not stream: two would be away"),
+        ([primary("node1"), replica("node2")], "node9", "there is no member node9"),
+        ([primary("node1"), replica("node2")], "node1", "node1 is the primary already"),
+        ([primary("node1"), replica("node2"), CONFIRMING], "node2",
+         "node2 confirms no commits yet"),
+        ([primary("node1"), replica("node2", lag=17 << 20)], None, "node2 lags 17 MiB"),
+        ([primary("node1"), replica("node2", lag=None)], "node2", "no replica is fit"),
+    ],
+    ids=["nobody_answers", "nobody_leads", "the_leader_stops", "alone", "a_third_is_down",
+         "stranger", "leads_already", "others_confirm", "lags", "lag_unknown"],
+)  # fmt: skip
+def test_handover_refuses(members: list[PatroniMember], candidate: str | None, why: str) -> None:
+    with pytest.raises(Refusal, match=why):
+        handover(members, candidate, 16)
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_takes(good: dict[str, Any]) -> None:
 def test_takes_the_defaults_and_they_are_all_there() -> None:
     described()
     assert DEFAULTS.keys() >= KNOWN_NAMES - {
-        "phases", "address", "secret", "secrets", "ssh_trust_replaced",
+        "phases", "candidate", "address", "secret", "secrets", "ssh_trust_replaced",
     }  # fmt: skip
     assert DEFAULTS.keys() <= KNOWN_NAMES
 

@@ -439,13 +439,13 @@ def test_haproxy_asks_patroni_who_is_who(platform: str) -> None:
         "use_backend ro_leader if { nbsrv(ro_replicas) eq 0 }",
         "default_backend ro_replicas",
     ]
-    for name, path in (
-        ("listen rw", "/primary"),
-        ("backend ro_replicas", "/replica?lag=64MB"),
-        ("backend ro_leader", "/primary"),
+    for name, question in (
+        ("listen rw", "GET /primary"),
+        ("backend ro_replicas", "OPTIONS /replica?lag=64MB"),
+        ("backend ro_leader", "GET /primary"),
     ):
         lines = found[name]
-        assert f"option httpchk OPTIONS {path}" in lines
+        assert f"option httpchk {question}" in lines
         assert "http-check expect status 200 error-status L7OKC" in lines
         assert ("default-server init-state down" in lines) == (name != "listen rw")
         assert [line for line in lines if line.startswith("server ")] == [
@@ -475,6 +475,15 @@ def test_haproxy_lets_writers_wait_until_it_has_asked_everybody(
         "tcp-request content accept if { nbsrv le 1 }",
         "tcp-request content reject if WAIT_END",
     ]
+
+
+@pytest.mark.parametrize("section", ["listen rw", "backend ro_leader"])
+def test_haproxy_takes_nobody_for_the_primary_before_it_is_promoted(section: str) -> None:
+    lines = sections(text_of("debian", "haproxy", HAPROXY_CFG))[section]
+    patterns = [re.search('rstring "(.*)" error-status L7OKC', line) for line in lines]
+    (pattern,) = [found[1].replace('\\"', '"') for found in patterns if found]
+    assert re.search(pattern, '{"state": "running", "role": "primary"}')
+    assert not re.search(pattern, '{"state": "running", "role": "replica"}')
 
 
 def test_haproxy_reads_from_no_leader_where_the_settings_say_so() -> None:

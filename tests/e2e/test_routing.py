@@ -51,12 +51,17 @@ def settings(**values: object) -> Iterator[None]:
         bed.deploy("--data", "phases=haproxy")
 
 
+def replay(node: str, signal: str) -> None:
+    """Stop or continue a replica's replay; Patroni would resume one that was merely paused."""
+    bed.on(node, f"kill -{signal} $(pgrep -f '^postgres: pgha: startup ')")
+
+
 def test_replica_that_lags_gets_no_new_readers_and_keeps_those_it_has(cluster: None) -> None:
     late, other = replicas()
     with settings(ro_maximum_lag_mib=2):
         read_by({late, other})
         reports = [bed.connect(bed.RO) for _ in range(2)]
-        bed.sql(late, "SELECT pg_wal_replay_pause()")
+        replay(late, "STOP")
         try:
             for _ in range(6):
                 bed.sql(bed.primary(), WRITE)
@@ -64,7 +69,7 @@ def test_replica_that_lags_gets_no_new_readers_and_keeps_those_it_has(cluster: N
             where = {str((report.execute(WHO).fetchone() or [""])[0]) for report in reports}
             assert where == {bed.HOSTS[node].address for node in (late, other)}
         finally:
-            bed.sql(late, "SELECT pg_wal_replay_resume()")
+            replay(late, "CONT")
         read_by({late, other})
         for report in reports:
             report.close()
