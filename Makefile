@@ -9,7 +9,7 @@ BIN := .venv/bin
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
 
-demo: .venv/ready  ## five containers, the cluster on them, the proofs, and a screen to start from
+demo: .venv/ready  ## six containers, the cluster on them, the proofs, and a screen to start from
 	@$(BIN)/python testbed/demo.py $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
 
 test: lint unit e2e  ## all that must pass before a change lands (about 15 minutes)

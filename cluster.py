@@ -127,6 +127,19 @@ class Cluster:
     def rest_url(self, host: Host) -> str:
         return f"https://{host.address}:{self.patroni.rest_port}"
 
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        """Return the addresses that clients connect to: the HAProxy hosts' and the virtual one."""
+        virtual_ip = self.haproxy.virtual_ip
+        own = tuple(proxy.address for proxy in self.haproxy_hosts)
+        return (*own, virtual_ip) if virtual_ip else own
+
+    def vrrp_peers(self, host: Host) -> tuple[str, ...]:
+        """Return the addresses of those that `host` shares the virtual IP with."""
+        if not (host.is_haproxy and self.haproxy.virtual_ip):
+            return ()
+        return tuple(proxy.address for proxy in self.haproxy_hosts if proxy != host)
+
     def identities(self, host: Host) -> tuple[Identity, ...]:
         """Return whom the services of `host` prove to be; Patroni shows what PostgreSQL shows."""
         dns: tuple[str, ...] = (host.name, "localhost")
@@ -136,15 +149,9 @@ class Cluster:
             found.append(Identity("etcd", host.name, dns, addresses))
         if host.is_postgres:
             # HAProxy passes TLS through: whoever connects to it checks PostgreSQL's certificate.
-            proxies = self.haproxy_hosts
-            found.append(
-                Identity(
-                    "postgres",
-                    host.name,
-                    _merge(dns, tuple(proxy.name for proxy in proxies)),
-                    _merge(addresses, tuple(proxy.address for proxy in proxies)),
-                )
-            )
+            names = _merge(dns, tuple(proxy.name for proxy in self.haproxy_hosts))
+            where = _merge(addresses, self.entrances)
+            found.append(Identity("postgres", host.name, names, where))
         if self.pgbackrest.transport == "tls" and (host.is_postgres or host.is_repository):
             found.append(Identity("pgbackrest", host.name, dns, addresses))
         return tuple(found)

@@ -16,6 +16,7 @@ from operations import (
     etcd_access,
     firewall,
     haproxy,
+    keepalived,
     packages,
     patroni,
     pgbackrest,
@@ -63,6 +64,7 @@ if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
 if phase.begins("haproxy") and here.is_haproxy:
     haproxy.deploy(cluster, platform)
+    keepalived.deploy(cluster, here)
 if plan.runs("patroni") and plan.runs("haproxy"):  # behind that line all members have theirs
     etcd_access.tidy(cluster, secrets)
 summary.deploy(cluster)

@@ -72,6 +72,7 @@ def describe(hosts: Iterable[HostData]) -> Cluster:
         _refuse_port_clashes(cluster, member)
     _refuse_shared_directories(cluster)
     _refuse_long_common_names(cluster)
+    _refuse_unfit_virtual_ip(cluster)
     return cluster
 
 
@@ -222,6 +223,28 @@ def _refuse_doubles(members: tuple[Host, ...]) -> None:
         value, count = Counter(values).most_common(1)[0]
         if count > 1:
             raise SettingsError(f"two hosts have the {what} {value}", "each needs its own.")
+
+
+def _refuse_unfit_virtual_ip(cluster: Cluster) -> None:
+    virtual_ip = cluster.haproxy.virtual_ip
+    if virtual_ip is None:
+        return
+    if not _is_for_others(virtual_ip):
+        raise SettingsError(
+            f"haproxy_virtual_ip, {virtual_ip}, is not an address for others",
+            "take one of the network that the HAProxy hosts are in.",
+        )
+    if len(cluster.haproxy_hosts) == 1:
+        raise SettingsError(
+            f"haproxy_virtual_ip is {virtual_ip}, and there is one HAProxy host to have it",
+            "name another in the group haproxy, or leave it at None.",
+        )
+    for host in cluster.hosts:
+        if host.address == virtual_ip:
+            raise SettingsError(
+                f"haproxy_virtual_ip, {virtual_ip}, is the address of {host.name}",
+                "take one that no host has.",
+            )
 
 
 def _refuse_port_clashes(cluster: Cluster, host: Host) -> None:

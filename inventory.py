@@ -1,7 +1,8 @@
 """Your hosts. Give each one the address the others reach it at, and how pyinfra logs in.
 
 Every list in this file is a group; nothing else may be a list here. Database nodes that also run
-etcd stand in both groups. `_ssh` holds what all hosts share; see pyinfra's SSH connector.
+etcd stand in both groups. Several hosts in `haproxy` can share an address (haproxy_virtual_ip).
+`_ssh` holds what all hosts share; see pyinfra's SSH connector.
 """
 
 _ssh = {"ssh_user": "deploy"}

@@ -4,7 +4,7 @@ The values stand in group_data/all.py; this page holds their types, bounds and m
 rules between them; description.py reads them. It knows no pyinfra and does no I/O.
 """
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -271,6 +271,9 @@ class Haproxy(Component):
     check_ms: int = Field(
         ge=100, le=60000, description="100 to 60000 ms between two questions who is who"
     )
+    virtual_ip: str | None = Field(
+        description="an IPv4 address that no host has, such as 10.0.0.30, or None"
+    )
     ro_maximum_lag_mib: int = Field(
         ge=1, description="1 MiB or more of WAL, which a replica that is read from may lack"
     )
@@ -278,6 +281,11 @@ class Haproxy(Component):
         description="leader or none: who is read from when no replica is left"
     )
     max_connections: int = Field(ge=10, le=1_000_000, description="10 to 1000000 connections")
+
+    @field_validator("virtual_ip")
+    @classmethod
+    def virtual_ip_is_an_address(cls, value: str | None) -> str | None:
+        return value if value is None else str(IPv4Address(value))
 
 
 class Pgbackrest(Component):

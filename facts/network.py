@@ -1,8 +1,8 @@
-"""Which ports a host gets through to."""
+"""Which ports a host gets through to, and which addresses it has."""
 
 import shlex
 
-from pyinfra.api import FactBase, StringCommand
+from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
 
@@ -28,3 +28,18 @@ class OpenPorts(FactBase[dict[str, bool] | None]):
     def process(self, output: list[str]) -> dict[str, bool]:
         words = [line.split() for line in output]
         return {found[1]: found[0] == "open" for found in words if len(found) == 2}
+
+
+class InterfaceOf(FactBase[str | None]):
+    """Return the interface that has an IPv4 address now; "" when none has it.
+
+    + address: such as "10.0.0.31"
+    """
+
+    @override
+    def command(self, address: str) -> StringCommand:
+        return StringCommand("ip -o -4 address show to", QuoteString(address), "&& echo end")
+
+    @override
+    def process(self, output: list[str]) -> str:
+        return next((line.split()[1] for line in output if line != "end"), "")

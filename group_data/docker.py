@@ -3,12 +3,14 @@
 from testbed.hosts import distribution_suffices as _distribution_suffices
 from testbed.hosts import secrets_file as _secrets_file
 from testbed.hosts import selected as _selected
+from testbed.hosts import virtual_ip as _virtual_ip
 
 _testbed, _ = _selected()
 
 secrets_file = str(_secrets_file(_testbed))
 packages_source = "distribution" if _distribution_suffices(_testbed) else "pgdg"
 cluster_client_networks = ["172.30.0.0/16"]
+haproxy_virtual_ip = _virtual_ip(_testbed)
 postgresql_minimum_free_mib = 256
 postgresql_parameters = {
     "max_connections": 100,

@@ -22,6 +22,8 @@ from facts.component import REDACT_PYTHON, Component, ComponentState, PathState
 from operations import Commands
 
 ABOVE = "the host's own error stands above; nothing was changed there."
+# A start follows its file at once, and `ps` tells ages in whole seconds, cut at both ends.
+ROUNDED_SECONDS = 1
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 
@@ -110,6 +112,16 @@ def unit_is_ready(found: ComponentState, unit: str) -> bool:
     """Say whether a unit runs now and will run after a reboot."""
     state_of = found["units"][unit]
     return (state_of["active"], state_of["enabled"]) == ("active", "enabled")
+
+
+def holds(
+    drop_in: File, found: ComponentState, different: Sequence[File | Directory], unit: str
+) -> bool:
+    """Say whether a unit was started by its present drop-in, which no reload applies."""
+    if drop_in in different:
+        return False
+    started = found["units"][unit]["started"] + ROUNDED_SECONDS
+    return started >= found["paths"][drop_in.path]["mtime"]
 
 
 def _matches(item: File | Directory, found: PathState | None) -> bool:

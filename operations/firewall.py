@@ -50,6 +50,7 @@ def policy(cluster: Cluster, here: Host, ssh_port: int) -> Commands:
         cluster=cluster,
         ssh_ports=sorted({here.ssh_port, ssh_port} - {0}),
         openings=cluster.openings(here),
+        vrrp_peers=cluster.vrrp_peers(here),
     )
     wanted = [File(POLICY, content)]
     found = config_files.read(wanted, [UNIT])

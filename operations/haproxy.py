@@ -7,14 +7,12 @@ from cluster import Cluster
 from facts.component import ComponentState
 from identities import AUTHORITY
 from operations import Commands, config_files
-from operations.config_files import File
+from operations.config_files import ROUNDED_SECONDS, File
 from platforms import Platform
 
 UNIT = "haproxy.service"
 CONFIG = "/etc/haproxy/haproxy.cfg"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/pgha.conf"
-# A reload follows its file at once, and `ps` tells ages in whole seconds, cut at both ends.
-ROUNDED_SECONDS = 1
 # SELinux lets HAProxy talk to web ports only, until this boolean says otherwise.
 ALLOW = (
     "if selinuxenabled 2>/dev/null && ! getsebool haproxy_connect_any | grep -q 'on$';"

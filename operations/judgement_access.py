@@ -85,6 +85,26 @@ def _routing_hint(cluster: Cluster, proxy: Host) -> str:
     return ROUTING_HINT.format(port=cluster.haproxy.stats_port, host=proxy.name)
 
 
+def address(cluster: Cluster, holders: Mapping[str, bool], sessions: Sequence[Session]) -> Proof:
+    """One HAProxy host has the virtual IP, and whoever connects to it reaches PostgreSQL.
+
+    + holders: of the HAProxy hosts that were asked, who has the address
+    """
+    virtual_ip = cluster.haproxy.virtual_ip
+    if not virtual_ip:
+        return Proof("address", "skipped", "no virtual IP is set (haproxy_virtual_ip)")
+    having = [name for name, has_it in holders.items() if has_it]
+    faults = [] if having else [f"none of {', '.join(holders)} has {virtual_ip}"]
+    if len(having) > 1:
+        faults.append(f"{', '.join(having)} have {virtual_ip} at the same time")
+    for session in sessions:
+        if not session["address"]:
+            faults.append(f"{virtual_ip} does not answer: {_reason(session)}")
+    hint = "look at `journalctl -u keepalived` and `ip -4 address` on the HAProxy hosts."
+    good = f"{', '.join(having)} has {virtual_ip}, and leads to PostgreSQL"
+    return proof("address", good, list(dict.fromkeys(faults)), hint)
+
+
 # --- archive and backups ----------------------------------------------------------------------
 
 

@@ -26,6 +26,13 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         proofs_access.routing(
             name="Prove routing", cluster=cluster, here=here, platform=platform, secrets=secrets
         )
+        proofs_access.address(
+            name="Prove the virtual IP",
+            cluster=cluster,
+            here=here,
+            platform=platform,
+            secrets=secrets,
+        )
     if here.is_repository:
         proofs_access.archiving(name="Prove archiving", cluster=cluster, platform=platform)
         proofs_access.backup(name="Prove backups", cluster=cluster)

@@ -12,6 +12,7 @@ from credentials import Secrets
 from decisions import PatroniMember
 from facts.archive import ArchivedSegment, BackupCheck, SwitchedWal
 from facts.component import Component
+from facts.network import InterfaceOf
 from facts.patroni_views import PatroniViews, View
 from facts.pgbackrest import PgbackrestInfo
 from facts.routing import RoutedSessions, Session
@@ -52,23 +53,43 @@ def routing(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) 
     """
 
     def ask(port: int, times: int) -> list[Session]:
-        found: list[Session] | None = host.get_fact(
-            RoutedSessions,
-            psql=f"{platform.postgresql_bin}/psql",
-            address=here.address,
-            port=port,
-            role=cluster.app.role,
-            database=cluster.app.database,
-            times=times,
-            _stdin=StringIO(f"{secrets.app}\n"),  # no log shows what is in it
-        )
-        return found or []
+        return _sessions(cluster, platform, secrets, here.address, port, times)
 
     if state.is_executing:
         members = judgement.answering(cluster, views(cluster))
         sessions = ask(cluster.haproxy.rw_port, 1)
         report.record(judgement_access.writes(cluster, here, members, sessions))
         report.record(_reads(cluster, here, members, ask))
+    host.noop("proofs change nothing")
+    yield from ()
+
+
+@operation()
+def address(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> Commands:
+    """
+    See whether this HAProxy host has the virtual IP, and connect to it.
+
+    + cluster: the whole cluster
+    + here: an HAProxy host
+    + platform: of that host
+    + secrets: the cluster's passwords
+
+    **Example:**
+
+    .. code:: python
+
+        proofs_access.address(
+            name="Prove the virtual IP", cluster=cluster, here=here, platform=platform,
+            secrets=secrets,
+        )
+    """
+    virtual_ip = cluster.haproxy.virtual_ip
+    if state.is_executing and virtual_ip:
+        has_it = host.get_fact(InterfaceOf, address=virtual_ip)
+        report.HOLDERS[here.name] = bool(has_it)
+        report.VIRTUAL_SESSIONS.extend(
+            _sessions(cluster, platform, secrets, virtual_ip, cluster.haproxy.rw_port, 1)
+        )
     host.noop("proofs change nothing")
     yield from ()
 
@@ -139,6 +160,22 @@ def views(cluster: Cluster) -> dict[str, View | None] | None:
     urls = [cluster.rest_url(member) for member in cluster.postgres_members]
     found: dict[str, View | None] | None = host.get_fact(PatroniViews, urls=urls)
     return found
+
+
+def _sessions(
+    cluster: Cluster, platform: Platform, secrets: Secrets, address: str, port: int, times: int
+) -> list[Session]:
+    found: list[Session] | None = host.get_fact(
+        RoutedSessions,
+        psql=f"{platform.postgresql_bin}/psql",
+        address=address,
+        port=port,
+        role=cluster.app.role,
+        database=cluster.app.database,
+        times=times,
+        _stdin=StringIO(f"{secrets.app}\n"),  # no log shows what is in it
+    )
+    return found or []
 
 
 def _reads(

@@ -11,6 +11,7 @@ from pyinfra.api import OperationError, operation
 
 import plan
 from cluster import Cluster, Host
+from facts.routing import Session
 from operations import Commands, judgement, judgement_access, judgement_tls
 from operations.judgement import Proof
 
@@ -23,6 +24,7 @@ PROOFS = {
     "patroni": "postgres",
     "writes": "haproxy",
     "reads": "haproxy",
+    "address": "haproxy",
     "archiving": "pgbackrest",
     "backup": "pgbackrest",
     "firewall": "",
@@ -34,6 +36,10 @@ PROOFS = {
 PROVEN: list[Proof] = []
 REACHED: dict[str, dict[str, bool]] = {}
 """What each host got through to: judged when all have tried."""
+HOLDERS: dict[str, bool] = {}
+"""Whether each HAProxy host has the virtual IP."""
+VIRTUAL_SESSIONS: list[Session] = []
+"""What came of connecting to the virtual IP."""
 DAYS_LEFT: dict[str, float] = {}
 """How long each certificate is still good, by whose it is."""
 TLS_FAULTS: dict[str, list[str]] = {}
@@ -107,6 +113,8 @@ def _all(cluster: Cluster) -> list[Proof]:
         judgement_access.firewall(cluster, REACHED),
         judgement_tls.certificates(cluster, DAYS_LEFT, TLS_FAULTS),
     ]
+    if HOLDERS or not cluster.haproxy.virtual_ip:
+        found.append(judgement_access.address(cluster, HOLDERS, VIRTUAL_SESSIONS))
     for name, group in PROOFS.items():
         if not any(proof.name == name for proof in found):
             asked = [member for member in part if group in member.groups]

@@ -87,12 +87,13 @@ def _bytes(lag: int | None) -> str:
 def _endpoints(cluster: Cluster) -> list[str]:
     role, database = cluster.app.role, cluster.app.database
     found = []
-    for proxy in cluster.haproxy_hosts:
+    virtual_ip = cluster.haproxy.virtual_ip
+    for address in [virtual_ip] if virtual_ip else cluster.entrances:
         for port, purpose in (
             (cluster.haproxy.rw_port, "writes, the primary"),
             (cluster.haproxy.ro_port, "reads, a replica"),
         ):
-            url = f"postgresql://{role}@{proxy.address}:{port}/{database}?sslmode=verify-full"
+            url = f"postgresql://{role}@{address}:{port}/{database}?sslmode=verify-full"
             found.append(f"  {url}   {purpose}")
     return [
         *found,

@@ -1,1 +1,1 @@
-"""The five test hosts as containers, and how they start."""
+"""The six test hosts as containers, and how they start."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""From nothing to a proven cluster on five containers, and a screen to start from."""
+"""From nothing to a proven cluster on six containers, and a screen to start from."""
 
 import os
 import subprocess

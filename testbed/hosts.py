@@ -28,7 +28,8 @@ def hosts(testbed: str, nodes: int = 3) -> list[Host]:
         (f"node{i}", 10 + i, ("etcd", "postgres") if i <= ETCD_MEMBERS else ("postgres",))
         for i in range(1, nodes + 1)
     ]
-    table += [("haproxy", 31, ("haproxy",)), ("pgbackrest", 41, ("pgbackrest",))]
+    table += [("haproxy", 31, ("haproxy",)), ("haproxy2", 32, ("haproxy",))]
+    table += [("pgbackrest", 41, ("pgbackrest",))]
     return [_host(testbed, name, last, groups) for name, last, groups in table]
 
 
@@ -39,6 +40,11 @@ def outsider(testbed: str) -> Host:
 
 def _host(testbed: str, name: str, last: int, groups: tuple[str, ...]) -> Host:
     return Host(name, f"{SUBNETS[testbed]}.{last}", f"{testbed}-{name}", groups)
+
+
+def virtual_ip(testbed: str) -> str:
+    """Return the address that the HAProxy hosts of a testbed share."""
+    return f"{SUBNETS[testbed]}.30"
 
 
 def subnet(testbed: str) -> str:

@@ -56,6 +56,30 @@ def test_a_database_host_answers_no_client_when_it_also_routes() -> None:
     assert _open_to_clients(cluster, "node3") == {5000, 5001}
 
 
+SHARED: dict[str, Any] = {
+    "groups": {"haproxy2": ["haproxy"]},
+    "addresses": {"haproxy2": "10.0.0.32"},
+    "haproxy_virtual_ip": "10.0.0.30",
+}
+
+
+def test_a_virtual_ip_is_certified_on_every_member() -> None:
+    cluster = described(**SHARED)
+    for node in cluster.postgres_members:
+        (postgres,) = (one for one in cluster.identities(node) if one.owner == "postgres")
+        assert {"10.0.0.30", "10.0.0.31", "10.0.0.32"} <= set(postgres.addresses)
+
+
+def test_only_those_who_share_a_virtual_ip_speak_vrrp(cluster: Cluster) -> None:
+    shared = described(**SHARED)
+    peers = {host.name: shared.vrrp_peers(host) for host in shared.hosts}
+    assert {name: of for name, of in peers.items() if of} == {
+        "haproxy": ("10.0.0.32",),
+        "haproxy2": ("10.0.0.31",),
+    }
+    assert not any(cluster.vrrp_peers(host) for host in cluster.hosts)
+
+
 def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
     per_node = [
         line
@@ -136,7 +160,15 @@ def test_every_profile_leaves_failsafe_mode_time_to_ask(profile: str) -> None:
 
 def test_profiles_name_the_same_settings() -> None:
     fast, relaxed = timing.PROFILES["fast"], timing.PROFILES["relaxed"]
-    assert fast.keys() == relaxed.keys() == {n for n, v in DEFAULTS.items() if v is None}
+    assert (
+        fast.keys()
+        == relaxed.keys()
+        == {
+            name
+            for name, value in DEFAULTS.items()
+            if value is None and name != "haproxy_virtual_ip"
+        }
+    )
 
 
 @pytest.mark.parametrize(("nodes", "streams"), [(1, 20), (3, 20), (9, 20), (10, 22), (15, 32)])

@@ -265,6 +265,28 @@ def test_reads_without_a_replica(cluster: Cluster) -> None:
     says(judgement_access.reads(single, proxy, alone, []), "skipped", "no replica")
 
 
+SHARED: dict[str, Any] = {
+    "groups": {"haproxy2": ["haproxy"]},
+    "addresses": {"haproxy2": "10.0.0.32"},
+    "haproxy_virtual_ip": "10.0.0.30",
+}
+
+
+def test_virtual_ip(cluster: Cluster) -> None:
+    shared = described(**SHARED)
+    well = [session(shared, "node1")]
+
+    def found(*holders: bool, sessions: Any = well) -> Proof:
+        pairs = dict(zip(("haproxy", "haproxy2"), holders, strict=True))
+        return judgement_access.address(shared, pairs, sessions)
+
+    says(found(True, False), "ok", "haproxy has 10.0.0.30")
+    says(found(False, False), "failed", "none of haproxy, haproxy2 has 10.0.0.30")
+    says(found(True, True), "failed", "haproxy, haproxy2 have 10.0.0.30 at the same time")
+    says(found(True, False, sessions=[NO_ANSWER]), "failed", "10.0.0.30 does not answer: refused")
+    says(judgement_access.address(cluster, {}, []), "skipped", "haproxy_virtual_ip")
+
+
 def test_reads_do_not_wait_for_a_killed_replica_that_etcd_still_lists(cluster: Cluster) -> None:
     urls = {host.name: cluster.rest_url(host) for host in cluster.postgres_members}
     whole = view(*(member(name) for name in urls))

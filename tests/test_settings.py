@@ -11,6 +11,7 @@ from settings import COMPONENTS, KNOWN_NAMES, SettingsError
 from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
 from tests.refusals import in_form, refusal
 
+TWO_PROXIES, SECOND = {"haproxy2": ["haproxy"]}, {"haproxy2": "10.0.0.32"}
 # situation: (settings, what the problem names, what the HINT names)
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "two_loops_outlast_the_ttl": (
@@ -58,6 +59,26 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"haproxy_ro_maximum_lag_mib": 0},
         "haproxy_ro_maximum_lag_mib",
         "1 MiB or more",
+    ),
+    "virtual_ip_that_is_none": (
+        {"haproxy_virtual_ip": "10.0.0"},
+        "haproxy_virtual_ip cannot be '10.0.0'",
+        "an IPv4 address",
+    ),
+    "virtual_ip_of_a_host": (
+        {"groups": TWO_PROXIES, "addresses": SECOND, "haproxy_virtual_ip": "10.0.0.11"},
+        "haproxy_virtual_ip, 10.0.0.11, is the address of node1",
+        "that no host has",
+    ),
+    "virtual_ip_of_nobody_else": (
+        {"groups": TWO_PROXIES, "addresses": SECOND, "haproxy_virtual_ip": "127.0.0.1"},
+        "haproxy_virtual_ip, 127.0.0.1, is not an address for others",
+        "of the network",
+    ),
+    "virtual_ip_with_nobody_to_share_it": (
+        {"haproxy_virtual_ip": "10.0.0.30"},
+        "there is one HAProxy host to have it",
+        "name another",
     ),
     "no_wal_for_a_lost_replica": (
         {"postgresql_max_slot_wal_keep_mib": -1},

@@ -26,6 +26,7 @@ from operations import (
     etcd_access,
     firewall,
     haproxy,
+    keepalived,
     packages,
     patroni,
     pgbackrest,
@@ -47,6 +48,7 @@ BARE: dict[str, Any] = {
     "EtcdUsers": None,
     "Identities": "key",
     "InstalledPackages": {},
+    "InterfaceOf": "eth0",
     "SshKeys": {
         "public_key": "ssh-ed25519 AAAAuser",
         "host_keys": ["ssh-ed25519 AAAAhost"],
@@ -64,6 +66,11 @@ OPERATIONS: dict[str, list[Any]] = {
     ],
     "haproxy": [system.kernel, haproxy.routes],
     "pgbackrest": [ssh_trust.trusted, pgbackrest.repository],
+}
+SHARED: dict[str, Any] = {
+    "groups": {"haproxy2": ["haproxy"]},
+    "addresses": {"haproxy2": "10.0.0.32"},
+    "haproxy_virtual_ip": "10.0.0.30",
 }
 by_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -89,7 +96,9 @@ def written(platform: str, transport: str = "ssh") -> dict[tuple[str, str], str]
         for operation in [firewall.policy, certificates.issued, *own]:
             outcome = harness.run(operation, case)
             found |= {(host, path): text for path, text in outcome.files.items()}
-    return found
+    two = {"cluster": SHARED, "host": "haproxy", "platform": platform, "facts": BARE}
+    outcome = harness.run(keepalived.shared, two)
+    return found | {("haproxy", path): text for path, text in outcome.files.items()}
 
 
 def text_of(platform: str, host: str, path: str) -> str:
@@ -509,6 +518,30 @@ def test_haproxy_itself_takes_the_file(tmp_path: Path) -> None:
     authority.write_text(AUTHORITY.certificate)
     file.write_text(text.replace(CA, str(authority)))
     assert complaints("haproxy", "-c", "-q", "-f", str(file)) == ""
+
+
+# --- keepalived -------------------------------------------------------------------------------
+
+
+@by_platform
+def test_a_virtual_ip_goes_to_one_that_answers_and_stays_there(platform: str) -> None:
+    text = text_of(platform, "haproxy", "/etc/keepalived/keepalived.conf")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert {"state BACKUP", "nopreempt", "version 3", "advert_int 0.5"} <= set(lines)
+    assert lines[lines.index("track_script {") + 1] == "haproxy"
+    assert "auth_pass" not in text, "a password in clear proves nothing to anybody"
+
+
+def test_the_firewall_lets_vrrp_in_from_those_who_share_the_address() -> None:
+    case = {"cluster": SHARED, "host": "haproxy2", "facts": BARE}
+    text = harness.run(firewall.policy, case).files["/etc/firewalld/policies/pgha.xml"]
+    policy = ElementTree.fromstring(text.encode())  # noqa: S314  # our own text
+    vrrp = [
+        (rule.find("source"), protocol.attrib["value"])
+        for rule in policy.findall("rule")
+        if (protocol := rule.find("protocol")) is not None
+    ]
+    assert [(s is not None and s.attrib["address"], p) for s, p in vrrp] == [("10.0.0.31", "112")]
 
 
 # --- pgBackRest -------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def fresh() -> None:
-    """Five bare hosts that nothing was ever deployed to, and one outside the cluster."""
+    """Six bare hosts that nothing was ever deployed to, and one outside the cluster."""
     if os.environ.get("PGHA_KEEP") != "1":
         bed.testbed("down")
     bed.testbed("up", "--outsider")

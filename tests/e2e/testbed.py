@@ -14,7 +14,7 @@ import psycopg
 import yaml
 
 from identities import AUTHORITY
-from testbed.hosts import STATE, Host, hosts, outsider, secrets_file
+from testbed.hosts import STATE, Host, hosts, outsider, secrets_file, virtual_ip
 from tests.e2e import deadlines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -22,6 +22,7 @@ NAME = os.environ.setdefault("PGHA_TESTBED", "pgha-test")
 HOSTS = {host.name: host for host in hosts(NAME)}
 OUTSIDER: Host = outsider(NAME)
 NODES = [name for name in HOSTS if name.startswith("node")]
+VIRTUAL_IP = virtual_ip(NAME)
 RW, RO = 5000, 5001
 ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
 CURL = f"curl --silent --show-error --max-time 5 --cacert {AUTHORITY}"
