@@ -18,6 +18,7 @@ from settings import (
     Packages,
     Patroni,
     Pgbackrest,
+    Pgbouncer,
     Postgresql,
     Tls,
     Verify,
@@ -26,6 +27,7 @@ from settings import (
 GROUPS = ("etcd", "postgres", "haproxy", "pgbackrest")
 SSH_PORT = 22
 SOCKET_DIR = "/run/postgresql"
+IDENT_MAP = "pgha"
 ARCHIVE_GET = "/usr/local/bin/pgha-archive-get"
 
 
@@ -77,6 +79,7 @@ class Cluster:
     postgresql: Postgresql
     app: App
     haproxy: Haproxy
+    pgbouncer: Pgbouncer
     pgbackrest: Pgbackrest
     verify: Verify
 
@@ -128,6 +131,11 @@ class Cluster:
         return f"https://{host.address}:{self.patroni.rest_port}"
 
     @property
+    def direct_networks(self) -> tuple[str, ...]:
+        """Return the networks whose clients may connect to the members themselves."""
+        return tuple(str(network) for network in self.postgresql.client_networks)
+
+    @property
     def entrances(self) -> tuple[str, ...]:
         """Return the addresses that clients connect to: the HAProxy hosts' and the virtual one."""
         virtual_ip = self.haproxy.virtual_ip
@@ -154,6 +162,9 @@ class Cluster:
             found.append(Identity("postgres", host.name, names, where))
         if self.pgbackrest.transport == "tls" and (host.is_postgres or host.is_repository):
             found.append(Identity("pgbackrest", host.name, dns, addresses))
+        if host.is_haproxy:
+            virtual = (self.haproxy.virtual_ip,) if self.haproxy.virtual_ip else ()
+            found.append(Identity("pgbouncer", host.name, dns, (*addresses, *virtual)))
         return tuple(found)
 
     def servers(self, identity: Identity) -> dict[int, str]:
@@ -166,6 +177,7 @@ class Cluster:
             "etcd": {},
             "postgres": {self.postgresql.port: "postgres", self.patroni.rest_port: ""},
             "pgbackrest": {self.pgbackrest.tls_port: ""},
+            "pgbouncer": {self.pgbouncer.port: "postgres"},
         }[identity.service]
 
     # --- who talks to whom --------------------------------------------------------------------
@@ -174,6 +186,7 @@ class Cluster:
         """Return every port of `host` that others use, and who may; SSH is not among them."""
         members, etcd = _cidrs(self.postgres_members), _cidrs(self.etcd_members)
         proxies, repository = _cidrs(self.haproxy_hosts), _cidrs([self.repository])
+        direct = self.direct_networks
         found = []
         if host.is_etcd:
             found += [
@@ -183,7 +196,11 @@ class Cluster:
         if host.is_postgres:
             found += [
                 Opening(self.patroni.rest_port, "Patroni REST", _merge(members, proxies)),
-                Opening(self.postgresql.port, "PostgreSQL", _merge(members, proxies, repository)),
+                Opening(
+                    self.postgresql.port,
+                    "PostgreSQL",
+                    _merge(members, proxies, repository, direct),
+                ),
             ]
         if self.pgbackrest.transport == "tls" and (host.is_postgres or host.is_repository):
             peers = _cidrs(self.backup_peers(host))
@@ -193,12 +210,13 @@ class Cluster:
             found += [
                 Opening(self.haproxy.rw_port, "writes", clients),
                 Opening(self.haproxy.ro_port, "reads", clients),
+                Opening(self.pgbouncer.port, "pooled writes", clients),
             ]
         return tuple(found)
 
     def pg_hba(self) -> tuple[str, ...]:
         """Return pg_hba.conf's lines: the superuser by local socket, roles from where they act."""
-        own_roles = ["postgres", "replicator", "rewind_user"]
+        own_roles = ["postgres", "replicator", "rewind_user", "pgbouncer"]
         lines = [
             "local all postgres peer",
             "local all all scram-sha-256",
@@ -210,12 +228,27 @@ class Cluster:
                 f"hostssl replication replicator {network} scram-sha-256",
                 f"hostssl postgres rewind_user {network} scram-sha-256",
             ]
-        for network in _cidrs(self.haproxy_hosts):
+        proxies = _cidrs(self.haproxy_hosts)
+        for network in (*proxies, *self.direct_networks):
+            if network in proxies:
+                # PgBouncer asks for verifiers, and proves itself by its certificate alone.
+                way = f"cert clientname=DN map={IDENT_MAP}"
+                lines.append(f"hostssl postgres pgbouncer {network} {way}")
             lines += [
                 f"hostssl all {','.join(own_roles)} {network} reject",
                 f"hostssl all all {network} scram-sha-256",
             ]
         return tuple(lines)
+
+    def pg_ident(self) -> tuple[str, ...]:
+        """Return pg_ident.conf's lines: whose certificate is the role pgbouncer's."""
+        names = [
+            identity.subject.name
+            for proxy in self.haproxy_hosts
+            for identity in self.identities(proxy)
+            if identity.service == "pgbouncer"
+        ]
+        return tuple(f'{IDENT_MAP} "OU={name}" pgbouncer' for name in names)
 
     def dynamic_configuration(self) -> dict[str, Any]:
         """Return what Patroni keeps in etcd for all members (the DCS configuration)."""

@@ -20,6 +20,7 @@ from operations import (
     packages,
     patroni,
     pgbackrest,
+    pgbouncer,
     phase,
     preflight,
     secrets_file,
@@ -64,6 +65,7 @@ if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
 if phase.begins("haproxy") and here.is_haproxy:
     haproxy.deploy(cluster, platform)
+    pgbouncer.deploy(cluster, here, platform)
     keepalived.deploy(cluster, here)
 if plan.runs("patroni") and plan.runs("haproxy"):  # behind that line all members have theirs
     etcd_access.tidy(cluster, secrets)

@@ -28,6 +28,7 @@ from settings import (
     Packages,
     Patroni,
     Pgbackrest,
+    Pgbouncer,
     Postgresql,
     SettingsError,
     Tls,
@@ -65,6 +66,7 @@ def describe(hosts: Iterable[HostData]) -> Cluster:
         postgresql=_settings(Postgresql, found),
         app=_settings(App, found),
         haproxy=_settings(Haproxy, found),
+        pgbouncer=_settings(Pgbouncer, found),
         pgbackrest=_settings(Pgbackrest, found),
         verify=_settings(Verify, found),
     )
@@ -161,6 +163,7 @@ PORT_SETTINGS = {
     "PostgreSQL": "postgresql_port",
     "writes": "haproxy_rw_port",
     "reads": "haproxy_ro_port",
+    "pooled writes": "pgbouncer_port",
     "HAProxy statistics": "haproxy_stats_port",
     "pgBackRest": "pgbackrest_tls_port",
 }

@@ -12,7 +12,7 @@ AUTHORITY = f"{DIRECTORY}/ca.crt"
 class Identity:
     """What `service` shows to others on the host `host`.
 
-    + service: "etcd", "postgres" (Patroni shows the same) or "pgbackrest"
+    + service: "etcd", "postgres" (Patroni shows the same), "pgbackrest" or "pgbouncer"
     + dns, addresses: where the service is reached, by name and by address
     """
 

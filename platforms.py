@@ -67,7 +67,13 @@ class Platform:
                 names += ["patroni-etcd", "openssh-clients"]
         if "haproxy" in groups:
             client = f"postgresql-client-{version}" if self.is_debian else f"postgresql{version}"
-            names += ["haproxy", "keepalived", client, *(["curl"] if self.is_debian else [])]
+            names += [
+                "haproxy",
+                "keepalived",
+                "pgbouncer",
+                client,
+                *(["curl"] if self.is_debian else []),
+            ]
         if "pgbackrest" in groups:
             names += ["pgbackrest", "openssh-client" if self.is_debian else "openssh-clients"]
         return tuple(dict.fromkeys(names))

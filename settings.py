@@ -208,6 +208,9 @@ class Postgresql(Component):
     version: Literal[17, 18] = Field(description="17 or 18 (the builtin C.UTF-8 locale needs 17)")
     port: Port
     data_dir: AbsolutePath
+    client_networks: tuple[IPv4Network, ...] = Field(
+        description="a list of networks that may pass by HAProxy, such as 10.1.0.0/16, or []"
+    )
     minimum_free_mib: int = Field(
         ge=0, description="a number of MiB that a bare host must have free for the data, 0 or more"
     )
@@ -231,7 +234,7 @@ class Postgresql(Component):
         return value
 
 
-RESERVED_ROLES = frozenset({"postgres", "replicator", "rewind_user", "public", "none"})
+RESERVED_ROLES = frozenset({"postgres", "replicator", "rewind_user", "pgbouncer", "public", "none"})
 RESERVED_DATABASES = frozenset({"postgres", "template0", "template1"})
 
 
@@ -288,6 +291,18 @@ class Haproxy(Component):
         return value if value is None else str(IPv4Address(value))
 
 
+class Pgbouncer(Component):
+    """The pooled port of the HAProxy hosts."""
+
+    prefix: ClassVar[str] = "pgbouncer_"
+    group: ClassVar[str] = "haproxy"
+
+    port: Port
+    pool_size: int = Field(
+        ge=1, le=10000, description="1 to 10000 connections of each database and role"
+    )
+
+
 class Pgbackrest(Component):
     """The repository, how long it keeps what, and when it takes backups."""
 
@@ -321,6 +336,7 @@ COMPONENTS: tuple[type[Component], ...] = (
     Postgresql,
     App,
     Haproxy,
+    Pgbouncer,
     Pgbackrest,
     Verify,
 )

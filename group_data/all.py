@@ -51,6 +51,7 @@ patroni_maximum_lag_on_failover = 1048576  # async only: bytes that a new primar
 postgresql_version = 18
 postgresql_port = 5432
 postgresql_data_dir = "/data/pgdata"
+postgresql_client_networks = []  # may connect to the members themselves, beside HAProxy
 postgresql_minimum_free_mib = 2048
 postgresql_max_slot_wal_keep_mib = 4096  # of WAL, kept for a replica that is away; well below free
 postgresql_parameters = {
@@ -79,6 +80,10 @@ haproxy_check_ms = None  # fast 1000, relaxed 2000; half of that while something
 haproxy_ro_maximum_lag_mib = 64  # a replica that lacks more WAL gets no new readers
 haproxy_ro_fallback = "leader"  # leader | none: who is read from when no replica is left
 haproxy_max_connections = 4000
+
+# --- PgBouncer, on each HAProxy host: transaction pooling of writes ------------------------------
+pgbouncer_port = 6432
+pgbouncer_pool_size = 20  # per host, database and role; all together well below max_connections
 
 # --- pgBackRest: calendars are systemd's OnCalendar --------------------------------------------
 pgbackrest_transport = "ssh"  # ssh: keys bound to single commands | tls: pgBackRest's own server

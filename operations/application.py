@@ -1,6 +1,7 @@
 """Roles and their passwords, set on the primary wherever that is; a verifier is all it learns."""
 
 import hashlib
+from collections.abc import Sequence
 
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
@@ -72,7 +73,7 @@ def own_roles(cluster: Cluster, platform: Platform, secrets: Secrets) -> Command
         host.noop("a replica gets passwords from the primary")
     else:
         stored = {name: verifier(passwords[name]) for name in others(found)}
-        yield _psql(psql, port, [f"ALTER ROLE {n} PASSWORD '{v}';" for n, v in stored.items()])
+        yield sql(psql, port, [f"ALTER ROLE {n} PASSWORD '{v}';" for n, v in stored.items()])
 
 
 @operation()
@@ -119,10 +120,11 @@ def role_and_database(cluster: Cluster, platform: Platform, secrets: Secrets) ->
     if not statements:
         host.noop("role and database are there")
         return
-    yield _psql(psql, port, statements)
+    yield sql(psql, port, statements)
 
 
-def _psql(psql: str, port: int, statements: list[str]) -> StringCommand:
+def sql(psql: str, port: int, statements: Sequence[str]) -> StringCommand:
+    """Return what runs statements as the superuser over the local socket, and logs none."""
     return StringCommand(
         "cd / && runuser -u postgres --", QuoteString(psql), "-XAtq -v ON_ERROR_STOP=1 -p",
         QuoteString(str(port)),

@@ -150,6 +150,8 @@ def _wait_until_shown(cluster: Cluster, here: Host, identity: Identity, seconds:
 def _reload(cluster: Cluster, identity: Identity) -> StringCommand:
     if identity.service == "pgbackrest":
         return StringCommand(f"systemctl reload {SERVER}")
+    if identity.service == "pgbouncer":
+        return StringCommand("systemctl reload pgbouncer.service")
     # Patroni's own reload reaches PostgreSQL a loop later; this one reaches it now.
     pid_file = QuoteString(f"{cluster.postgresql.data_dir}/postmaster.pid")
     return StringCommand(

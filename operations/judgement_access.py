@@ -14,28 +14,48 @@ from operations.judgement import Proof, proof
 
 # --- routing ----------------------------------------------------------------------------------
 
-ROUTING_HINT = "look at `curl http://127.0.0.1:{port}/` and `journalctl -u haproxy` on {host}."
+ROUTING_HINT = (
+    "look at `curl http://127.0.0.1:{port}/` and `journalctl -u haproxy -u pgbouncer` on {host}."
+)
 
 
 def writes(
     cluster: Cluster, proxy: Host, members: Sequence[PatroniMember], sessions: Sequence[Session]
 ) -> Proof:
     """Whoever connects for writes reaches the leader, and can write."""
-    way = f"{proxy.name}:{cluster.haproxy.rw_port}"
+    return _writes("writes", cluster, proxy, cluster.haproxy.rw_port, members, sessions)
+
+
+def pooled(
+    cluster: Cluster, proxy: Host, members: Sequence[PatroniMember], sessions: Sequence[Session]
+) -> Proof:
+    """The same through PgBouncer."""
+    return _writes("pooled", cluster, proxy, cluster.pgbouncer.port, members, sessions)
+
+
+def _writes(
+    name: str,
+    cluster: Cluster,
+    proxy: Host,
+    port: int,
+    members: Sequence[PatroniMember],
+    sessions: Sequence[Session],
+) -> Proof:
+    way = f"{proxy.name}:{port}"
     head = leader(members)
     faults = [] if head else ["nobody leads"]
     for session in sessions:
-        name = _name(cluster, session)
+        server = _name(cluster, session)
         if not session["address"]:
             faults.append(f"{way} does not answer: {_reason(session)}")
-        elif session["in_recovery"] or (head and name != head.name):
-            faults.append(f"{way} leads to {name}, not to the leader")
+        elif session["in_recovery"] or (head and server != head.name):
+            faults.append(f"{way} leads to {server}, not to the leader")
         elif not session["written"]:
-            faults.append(f"{name} refuses a write: {_reason(session)}")
+            faults.append(f"{server} refuses a write: {_reason(session)}")
     if not sessions:
         faults.append(f"{proxy.name} does not tell who answers on {way}")
     good = f"{way} leads to {head.name if head else '?'}:{cluster.postgresql.port}, which writes"
-    return proof("writes", good, list(dict.fromkeys(faults)), _routing_hint(cluster, proxy))
+    return proof(name, good, list(dict.fromkeys(faults)), _routing_hint(cluster, proxy))
 
 
 def reads(

@@ -17,7 +17,7 @@ from decisions import APPLIED, PatroniMember
 from facts.component import ComponentState
 from facts.patroni import PatroniCluster
 from identities import AUTHORITY, Identity
-from operations import Commands, application, config_files, patroni_changes
+from operations import Commands, application, config_files, patroni_changes, pgbouncer
 from operations.config_files import Directory, File
 from operations.waiting import wait_until
 from platforms import Platform
@@ -58,6 +58,7 @@ def deploy(
         platform=platform,
         secrets=secrets,
     )
+    pgbouncer.access(name="Let PgBouncer ask for verifiers", cluster=cluster, platform=platform)
     is_first = plan.first_of([peer.name for peer in cluster.postgres_members])
     if is_first:
         patroni_changes.live_configuration(

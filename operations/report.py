@@ -23,6 +23,7 @@ PROOFS = {
     "etcd": "etcd",
     "patroni": "postgres",
     "writes": "haproxy",
+    "pooled": "haproxy",
     "reads": "haproxy",
     "address": "haproxy",
     "archiving": "pgbackrest",

@@ -109,7 +109,7 @@ def streams(cluster: Cluster, here: Host, platform: Platform) -> Commands:
 @operation()
 def writes(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> Commands:
     """
-    Write through HAProxy as the application, with its password of the secrets.
+    Write through HAProxy and PgBouncer as the application, with its password of the secrets.
 
     + cluster: the whole cluster
     + here: an HAProxy host
@@ -134,17 +134,23 @@ def writes(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
 
 
 def unwritten(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> str:
-    """Write through HAProxy as the application; return why it cannot, or "" when it did."""
-    sessions = host.get_fact(
-        RoutedSessions,
-        psql=f"{platform.postgresql_bin}/psql",
-        address=here.address,
-        port=cluster.haproxy.rw_port,
-        role=cluster.app.role,
-        database=cluster.app.database,
-        times=1,
-        _stdin=StringIO(f"{secrets.app}\n"),  # no log shows what is in it
-    )
-    if not sessions:
-        return "no session came about"
-    return "" if sessions[0]["written"] else sessions[0]["error"] or "no error was given"
+    """Write as the application by both ports; return why it cannot, or "" when it did.
+
+    PgBouncer logs its older sessions in by the password that was good for it last.
+    """
+    for port in (cluster.haproxy.rw_port, cluster.pgbouncer.port):
+        sessions = host.get_fact(
+            RoutedSessions,
+            psql=f"{platform.postgresql_bin}/psql",
+            address=here.address,
+            port=port,
+            role=cluster.app.role,
+            database=cluster.app.database,
+            times=1,
+            _stdin=StringIO(f"{secrets.app}\n"),  # no log shows what is in it
+        )
+        if not sessions:
+            return f"no session came about on port {port}"
+        if not sessions[0]["written"]:
+            return f"{sessions[0]['error'] or 'no error was given'} (port {port})"
+    return ""

@@ -92,6 +92,7 @@ def _endpoints(cluster: Cluster) -> list[str]:
         for port, purpose in (
             (cluster.haproxy.rw_port, "writes, the primary"),
             (cluster.haproxy.ro_port, "reads, a replica"),
+            (cluster.pgbouncer.port, "writes, pooled by transaction"),
         ):
             url = f"postgresql://{role}@{address}:{port}/{database}?sslmode=verify-full"
             found.append(f"  {url}   {purpose}")

@@ -1,74 +1,170 @@
-"""A planned switchover: only when all is well, and over when all is well again."""
+"""A planned switchover: only when all is well, and over when all is well again.
 
+The sessions of the pooled port wait meanwhile, and see no error. Each HAProxy host lets its own go
+on by itself, after half a minute at the latest: no run that is killed leaves them waiting.
+"""
+
+import json
 import time
 
-from pyinfra import host, state
-from pyinfra.api import OperationError, operation
+from pyinfra import host, inventory, state
+from pyinfra.api import OperationError, StringCommand, operation
 
 import plan
 from cluster import Cluster, Host
 from credentials import Secrets
 from decisions import PatroniMember, Refusal, handover, leader
-from operations import Commands, patroni_changes, rotation
+from facts.component import Component
+from identities import AUTHORITY, Identity
+from operations import Commands, application, patroni_changes, rotation
+from operations.pgbouncer import DRAIN_SECONDS, HOLD_UNIT
 from operations.waiting import wait_until
 from platforms import Platform
 
-# A shutdown checkpoint is written first; then it takes seconds.
+# Patroni waits for a shutdown checkpoint, most of whose work the one before has done.
 SETTLED_SECONDS = 300.0
 LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
+# The sessions go on by themselves within a second; whoever did not by then is told to.
+LET_GO = (
+    f"for i in $(seq 50); do systemctl -q is-active {HOLD_UNIT} || exit 0; sleep 0.1; done;"
+    f" systemctl stop {HOLD_UNIT}"
+)
+
+MOVED: list[tuple[PatroniMember, PatroniMember, float]] = []
+"""From whom to whom the lead was handed over in this run, and when."""
 
 
 @operation()
-def ready(cluster: Cluster, candidate: str | None) -> Commands:
+def ready(cluster: Cluster, platform: Platform, candidate: str | None) -> Commands:
     """
-    Refuse to begin unless all is well and the candidate is fit.
+    Refuse to begin unless all is well and the candidate is fit; write a checkpoint on each member.
 
     + cluster: the whole cluster
+    + platform: of this host
     + candidate: who shall lead; None for the replica that is nearest
 
     **Example:**
 
     .. code:: python
 
-        switchover.ready(name="See whether all is well", cluster=cluster, candidate=None)
+        switchover.ready(
+            name="See whether all is well", cluster=cluster, platform=platform, candidate=None
+        )
     """
-    if _is_mine(cluster):
-        old, new = _parties(cluster, candidate)
-        host.log(f"{old.name} leads, and {new.name} is fit to")
-    host.noop("the cluster is well")
-    yield from ()
+    if state.is_executing:
+        _parties(cluster, candidate)
+    # What is on disk already need not be written while everybody waits.
+    psql = f"{platform.postgresql_bin}/psql"
+    yield application.sql(psql, cluster.postgresql.port, ["CHECKPOINT;"])
 
 
 @operation()
-def moved(cluster: Cluster, platform: Platform, candidate: str | None) -> Commands:
+def held() -> Commands:
     """
-    Hand the lead over, and wait until every member leads or streams again.
+    Let this host's pooled sessions wait, as soon as their transactions are through.
+
+    **Example:**
+
+    .. code:: python
+
+        switchover.held(name="Let pooled sessions wait")
+    """
+    yield StringCommand(f"systemctl start {HOLD_UNIT} || true")
+
+
+@operation()
+def moved(cluster: Cluster, here: Host, secrets: Secrets, candidate: str | None) -> Commands:
+    """
+    Hand the lead over, unless sessions would not wait; asked by the first database host.
 
     + cluster: the whole cluster
-    + platform: of the hosts
+    + here: this host
+    + secrets: the cluster's passwords
     + candidate: who shall lead; None for the replica that is nearest
 
     **Example:**
 
     .. code:: python
 
-        switchover.moved(name="Move", cluster=cluster, platform=platform, candidate=None)
+        switchover.moved(name="Move", cluster=cluster, here=here, secrets=secrets, candidate=None)
     """
     if not _is_mine(cluster):
         host.noop("another host sees to that")
         return
+    if hasty := _not_waiting(cluster):
+        host.noop(f"sessions on {', '.join(hasty)} do not wait")
+        return
     old, new = _parties(cluster, candidate)
-    started = time.monotonic()
-    yield patroni_changes.switched_over(cluster, platform, old, new)
-    wait_until(f"{new.name} leads", lambda: _leads(cluster, new), SETTLED_SECONDS, LOOK_HINT)
-    host.log(f"{new.name} leads, {time.monotonic() - started:.1f} s after the request")
+    host.log(f"switching over from {old.name} to {new.name}")
+    MOVED.append((old, new, time.monotonic()))
+    own = Identity("postgres", here.name)
+    # Not patronictl, which needs a second to start while everybody waits.
+    options = {
+        "url": f"{cluster.rest_url(cluster.host(old.name))}/switchover",
+        "user": f"patroni:{secrets.rest_api}",
+        "data": json.dumps({"leader": old.name, "candidate": new.name}),
+        "cacert": AUTHORITY,
+        "cert": own.certificate,
+        "key": own.key,
+    }
+    yield StringCommand(
+        "curl --silent --show-error --fail --output /dev/null --config - || true",
+        _stdin="".join(f"{name} = {json.dumps(value)}\n" for name, value in options.items()),
+    )
+
+
+@operation()
+def released() -> Commands:
+    """
+    See to it that this host's pooled sessions go on.
+
+    **Example:**
+
+    .. code:: python
+
+        switchover.released(name="Let pooled sessions go on")
+    """
+    yield StringCommand(LET_GO)
+
+
+@operation()
+def settled(cluster: Cluster) -> Commands:
+    """
+    Wait until the new primary leads and every other member streams; asked by one database host.
+
+    + cluster: the whole cluster
+
+    **Example:**
+
+    .. code:: python
+
+        switchover.settled(name="Wait", cluster=cluster)
+    """
+    if not _is_mine(cluster):
+        host.noop("another host sees to that")
+        return
+    if not MOVED:
+        raise OperationError(
+            "nothing was moved: the pooled sessions of an HAProxy host would not wait\n"
+            f"    HINT: no transaction may be open for more than {DRAIN_SECONDS} s then; see"
+            " `journalctl -u pgha-hold` and pg_stat_activity."
+        )
+    _, new, started = MOVED[-1]
+
+    def leads() -> bool:
+        head = leader(patroni_changes.ask_members(cluster) or [])
+        return head is not None and head.name == new.name
+
+    wait_until(f"{new.name} leads", leads, SETTLED_SECONDS, LOOK_HINT)
     wait_until(
         "all members lead or stream",
         lambda: patroni_changes.all_healthy(cluster),
         SETTLED_SECONDS,
         LOOK_HINT,
     )
-    host.log(f"all members lead or stream, {time.monotonic() - started:.1f} s after the request")
+    host.noop(f"{new.name} leads, all others stream")
+    host.log(f"{new.name} leads, and all is well {time.monotonic() - started:.0f} s after")
+    yield from ()
 
 
 @operation()
@@ -114,6 +210,18 @@ def _parties(cluster: Cluster, candidate: str | None) -> tuple[PatroniMember, Pa
         raise OperationError(str(refusal)) from None
 
 
-def _leads(cluster: Cluster, new: PatroniMember) -> bool:
-    head = leader(patroni_changes.ask_members(cluster) or [])
-    return head is not None and head.name == new.name
+def _not_waiting(cluster: Cluster) -> list[str]:
+    """Return the HAProxy hosts of this run whose pooled sessions do not wait."""
+    active = {member.name for member in inventory.get_active_hosts()}
+    found = {
+        proxy.name: inventory.get_host(proxy.name).get_fact(
+            Component, paths=[], units=[HOLD_UNIT], _sudo=True
+        )
+        for proxy in cluster.haproxy_hosts
+        if proxy.name in active
+    }
+    return [
+        name
+        for name, said in found.items()
+        if said is None or said["units"][HOLD_UNIT]["active"] != "active"
+    ]

@@ -4,7 +4,7 @@ from pyinfra import host
 from pyinfra.api import StringCommand, operation
 
 from cluster import Host
-from operations import Commands, config_files
+from operations import Commands, config_files, pgbouncer
 from operations.config_files import File
 from platforms import Platform
 
@@ -18,6 +18,8 @@ def deploy(here: Host, platform: Platform, in_container: bool) -> None:
         clock(name="Run chrony", platform=platform)
     if here.is_postgres or here.is_haproxy:
         kernel(name="Set kernel parameters", here=here, in_container=in_container)
+    if here.is_haproxy:
+        pgbouncer.user(name="Make PgBouncer's user")
 
 
 @operation()

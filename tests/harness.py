@@ -39,7 +39,7 @@ from pyinfra_testing.util import get_command_string  # type: ignore[import-untyp
 import operations
 from cluster import Cluster
 from facts.component import ComponentState
-from operations import config_files, etcd, etcd_access, packages, ssh_trust
+from operations import config_files, etcd, etcd_access, packages, ssh_trust, switchover
 from operations.config_files import Directory, File
 from platforms import Platform
 from tests import briefly
@@ -211,6 +211,7 @@ def _made_up_world(case: Mapping[str, Any], cluster: Cluster, here: FakeHost) ->
         for known in (etcd._running, packages._versions, ssh_trust._read):
             world.enter_context(patch.dict(known, clear=True))
         world.enter_context(patch.object(etcd_access, "_settled", set()))
+        world.enter_context(patch.object(switchover, "MOVED", []))
         for module in vars(operations).values():
             if hasattr(module, "wait_until"):
                 world.enter_context(patch.object(module, "wait_until", _looks_a_few_times))

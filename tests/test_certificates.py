@@ -422,7 +422,11 @@ def test_etcd_and_postgres_are_known_by_where_they_are_reached() -> None:
     assert (postgres.owner, postgres.dns, postgres.addresses) == (
         "postgres", ("node2", "localhost", "haproxy"), ("10.0.0.12", "127.0.0.1", "10.0.0.31"),
     )  # fmt: skip
-    assert cluster.identities(cluster.host("haproxy")) == ()
+    (pooler,) = cluster.identities(cluster.host("haproxy"))
+    assert (pooler.owner, pooler.dns, pooler.addresses) == (
+        "pgbouncer", ("haproxy", "localhost"), ("10.0.0.31", "127.0.0.1"),
+    )  # fmt: skip
+    assert cluster.identities(cluster.host("pgbackrest")) == ()
 
 
 def test_keys_made_as_on_hosts_are_read_and_certified(tmp_path: Path) -> None:

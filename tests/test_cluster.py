@@ -22,7 +22,7 @@ OPENINGS: dict[str, dict[int, Sequence[str]]] = {
         8008: (*NODES, PROXY),
         5432: (*NODES, PROXY, REPOSITORY),
     },
-    "haproxy": {5000: CLIENTS, 5001: CLIENTS},
+    "haproxy": {5000: CLIENTS, 5001: CLIENTS, 6432: CLIENTS},
     "pgbackrest": {},
 }
 
@@ -45,15 +45,15 @@ def test_opens_etcd_to_database_hosts_that_are_no_members() -> None:
 def test_ports_follow_the_settings() -> None:
     cluster = described(
         etcd_client_port=1, etcd_peer_port=2, patroni_rest_port=3, postgresql_port=4,
-        haproxy_rw_port=5, haproxy_ro_port=6,
+        haproxy_rw_port=5, haproxy_ro_port=6, pgbouncer_port=7,
     )  # fmt: skip
     assert set(_openings(cluster, "node1")) == {1, 2, 3, 4}
-    assert set(_openings(cluster, "haproxy")) == {5, 6}
+    assert set(_openings(cluster, "haproxy")) == {5, 6, 7}
 
 
 def test_a_database_host_answers_no_client_when_it_also_routes() -> None:
     cluster = described(groups={"node3": ["etcd", "postgres", "haproxy"]})
-    assert _open_to_clients(cluster, "node3") == {5000, 5001}
+    assert _open_to_clients(cluster, "node3") == {5000, 5001, 6432}
 
 
 SHARED: dict[str, Any] = {
@@ -94,9 +94,26 @@ def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
         "local all all scram-sha-256",
         "local replication replicator scram-sha-256",
         *per_node,
-        f"hostssl all postgres,replicator,rewind_user {PROXY} reject",
+        f"hostssl postgres pgbouncer {PROXY} cert clientname=DN map=pgha",
+        f"hostssl all postgres,replicator,rewind_user,pgbouncer {PROXY} reject",
         f"hostssl all all {PROXY} scram-sha-256",
     ]
+
+
+def test_clients_pass_by_haproxy_only_where_the_settings_say_so(cluster: Cluster) -> None:
+    direct = described(postgresql_client_networks=["10.1.0.0/16"])
+    assert _openings(direct, "node1")[5432] - _openings(cluster, "node1")[5432] == {"10.1.0.0/16"}
+    assert direct.pg_hba()[len(cluster.pg_hba()) :] == (
+        "hostssl all postgres,replicator,rewind_user,pgbouncer 10.1.0.0/16 reject",
+        "hostssl all all 10.1.0.0/16 scram-sha-256",
+    )
+
+
+def test_the_poolers_role_belongs_to_each_haproxy_hosts_certificate() -> None:
+    assert described(**SHARED).pg_ident() == (
+        'pgha "OU=pgbouncer@haproxy" pgbouncer',
+        'pgha "OU=pgbouncer@haproxy2" pgbouncer',
+    )
 
 
 def test_etcd_endpoints_are_those_of_every_member(cluster: Cluster) -> None:
@@ -210,7 +227,9 @@ def inventories(draw: st.DrawFn) -> list[HostData]:
 def test_no_port_of_a_database_or_etcd_host_is_open_to_clients(hosts: list[HostData]) -> None:
     cluster = describe(hosts)
     for host in cluster.hosts:
-        assert _open_to_clients(cluster, host.name) == ({5000, 5001} if host.is_haproxy else set())
+        assert _open_to_clients(cluster, host.name) == (
+            {5000, 5001, 6432} if host.is_haproxy else set()
+        )
 
 
 # Who may reach what, said a second time and in other words than cluster.py's.
@@ -221,7 +240,7 @@ USERS: dict[int, Callable[[Cluster], set[str]]] = {
     5432: lambda c: _addresses(c, "postgres", "haproxy", "pgbackrest"),
 }
 SERVERS = {2379: "etcd", 2380: "etcd", 8008: "postgres", 5432: "postgres", 5000: "haproxy",
-           5001: "haproxy"}  # fmt: skip
+           5001: "haproxy", 6432: "haproxy"}  # fmt: skip
 
 
 @given(inventories())
@@ -238,7 +257,7 @@ def test_a_port_is_open_where_its_service_runs_to_those_who_use_it(hosts: list[H
 def test_pg_hba_trusts_nobody_and_ends_where_the_cluster_ends(hosts: list[HostData]) -> None:
     cluster = describe(hosts)
     lines = [line.split() for line in cluster.pg_hba()]
-    assert {line[-1] for line in lines} == {"peer", "scram-sha-256", "reject"}
+    assert {line[-1] for line in lines} == {"peer", "scram-sha-256", "reject", "map=pgha"}
     networks = {line[3] for line in lines if line[0] == "hostssl"}
     assert {line[0] for line in lines} == {"local", "hostssl"}
     assert networks == _addresses(cluster, "postgres", "haproxy")
@@ -251,10 +270,16 @@ def test_own_roles_are_refused_before_anyone_is_let_in(hosts: list[HostData]) ->
         from_proxy = [line.split() for line in cluster.pg_hba() if f"{proxy.address}/32" in line]
         to_any = [line for line in from_proxy if line[1] == "all"]
         assert to_any[0][2:] == [
-            "postgres,replicator,rewind_user",
+            "postgres,replicator,rewind_user,pgbouncer",
             f"{proxy.address}/32",
             "reject",
         ]
+
+
+@given(inventories())
+def test_a_certificate_alone_opens_one_role_of_one_database(hosts: list[HostData]) -> None:
+    lines = [line.split() for line in describe(hosts).pg_hba()]
+    assert {tuple(line[1:3]) for line in lines if "cert" in line} == {("postgres", "pgbouncer")}
 
 
 @given(inventories())

@@ -265,6 +265,18 @@ def test_reads_without_a_replica(cluster: Cluster) -> None:
     says(judgement_access.reads(single, proxy, alone, []), "skipped", "no replica")
 
 
+def test_pooled_writes_reach_the_leader(cluster: Cluster) -> None:
+    proxy = cluster.haproxy_hosts[0]
+
+    def pooled(*sessions: Session) -> Proof:
+        return judgement_access.pooled(cluster, proxy, MEMBERS, sessions)
+
+    says(pooled(session(cluster, "node1")), "ok", "haproxy:6432 leads to node1")
+    says(pooled(session(cluster, "node2")), "failed", "leads to node2, not to the leader")
+    says(pooled(NO_ANSWER), "failed", "haproxy:6432 does not answer")
+    assert pooled().name == "pooled"
+
+
 SHARED: dict[str, Any] = {
     "groups": {"haproxy2": ["haproxy"]},
     "addresses": {"haproxy2": "10.0.0.32"},

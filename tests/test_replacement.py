@@ -199,6 +199,7 @@ WAY = {
 NEXT = dict(zip(WAY, list(WAY)[1:], strict=False))
 NODES = ("node1", "node2")
 SOME = (*NODES, "haproxy")  # more of a kind show nothing new, and take their time
+SERVICES = dict.fromkeys(NODES, ("etcd", "postgres")) | {"haproxy": ("pgbouncer",)}
 
 
 class OnHost(NamedTuple):
@@ -207,12 +208,14 @@ class OnHost(NamedTuple):
     trusted: frozenset[str] = WAY["settled"][1]
     etcd: str = "former"
     postgres: str = "former"
+    pgbouncer: str = "former"
     # By the service, whether its certificate is older than whom to believe.
     old: frozenset[str] = frozenset()
     etcd_trusts: frozenset[str] = WAY["settled"][1]
     patroni_trusts: frozenset[str] = WAY["settled"][1]
     patroni_shows: str = "former"
     haproxy_trusts: frozenset[str] = WAY["settled"][1]
+    pgbouncer_trusts: frozenset[str] = WAY["settled"][1]
 
 
 class World(NamedTuple):
@@ -244,26 +247,29 @@ class World(NamedTuple):
             if not believed:
                 return False
         proxy = self.of("haproxy")
-        return {node.patroni_shows for node in nodes} <= proxy.haproxy_trusts & proxy.trusted
+        asked = {node.patroni_shows for node in nodes} <= proxy.haproxy_trusts & proxy.trusted
+        shown = {node.patroni_shows for node in nodes} | {node.postgres for node in nodes}
+        return (
+            asked
+            and shown <= proxy.pgbouncer_trusts & proxy.trusted
+            and all(proxy.pgbouncer in node.patroni_trusts & node.trusted for node in nodes)
+        )
 
     def agrees(self) -> bool:
         """Say whether the new authority is everywhere, and the former nowhere."""
         trusted = WAY["forgotten"][1]
-        done = OnHost(trusted, "new", "new", frozenset(), trusted, trusted, "new", trusted)
-        proxy = self.of("haproxy")
-        return (
-            self.file == "forgotten"
-            and all(self.of(name)._replace(haproxy_trusts=trusted) == done for name in NODES)
-            and proxy.trusted == proxy.haproxy_trusts == trusted
-        )
+        node = OnHost(trusted, etcd="new", postgres="new", etcd_trusts=trusted,
+                      patroni_trusts=trusted, patroni_shows="new")  # fmt: skip
+        proxy = OnHost(trusted, pgbouncer="new", haproxy_trusts=trusted, pgbouncer_trusts=trusted)
+        return self == World("forgotten", (*[node] * len(NODES), proxy))
 
 
 def issue(world: World, name: str) -> Iterator[World]:
     signer, trusted = WAY[world.file]
     if world.of(name).trusted != trusted:
-        world = world.changed(name, trusted=trusted, old=frozenset({"etcd", "postgres"}))
+        world = world.changed(name, trusted=trusted, old=frozenset(SERVICES[name]))
         yield world
-    for service in ("etcd", "postgres") if name in NODES else ():
+    for service in SERVICES[name]:
         here = world.of(name)
         if getattr(here, service) != signer or service in here.old:
             world = world.changed(name, **{service: signer, "old": here.old - {service}})
@@ -272,8 +278,11 @@ def issue(world: World, name: str) -> Iterator[World]:
 
 def reload(world: World, name: str) -> Iterator[World]:
     here = world.of(name)
-    if "postgres" not in here.old:  # with a certificate that it knows, Patroni reads nothing
+    # With a certificate that it shows already, Patroni reads nothing, and nobody reloads PgBouncer.
+    if name in NODES and "postgres" not in here.old:
         yield world.changed(name, patroni_shows=here.postgres, patroni_trusts=here.trusted)
+    if name not in NODES and "pgbouncer" not in here.old:
+        yield world.changed(name, pgbouncer_trusts=here.trusted)
 
 
 def restart_etcd(world: World, name: str) -> Iterator[World]:
@@ -318,7 +327,7 @@ def turns_of_deploy(names: Sequence[str]) -> list[tuple[str, str]]:
     found = []
     for name in dict.fromkeys(name for name in names if name in EFFECTS):
         found += [(name, host) for host in (["haproxy"] if "HAProxy" in name else SOME)]
-    return found + [("See what services show", node) for node in NODES]
+    return found + [("See what services show", name) for name in SOME]
 
 
 def states(world: World, turns: Sequence[tuple[str, str]]) -> Iterator[World]:

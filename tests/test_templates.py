@@ -30,6 +30,7 @@ from operations import (
     packages,
     patroni,
     pgbackrest,
+    pgbouncer,
     ssh_trust,
     system,
 )
@@ -64,7 +65,7 @@ OPERATIONS: dict[str, list[Any]] = {
         pgbackrest.database_host,
         patroni.member,
     ],
-    "haproxy": [system.kernel, haproxy.routes],
+    "haproxy": [system.kernel, pgbouncer.user, haproxy.routes, pgbouncer.pool],
     "pgbackrest": [ssh_trust.trusted, pgbackrest.repository],
 }
 SHARED: dict[str, Any] = {
@@ -209,7 +210,9 @@ def test_nothing_goes_over_a_network_in_plain_text() -> None:
 
 
 def test_nobody_takes_a_certificate_on_trust() -> None:
-    careless = r"verify none|insecure|sslmode[:= ]+['\"]?(disable|allow|prefer|require)|\bcurl -k"
+    # What PgBouncer asks of its clients is no trust of its own.
+    weak = r"(?<!client_tls_)sslmode[:= ]+['\"]?(disable|allow|prefer|require)"
+    careless = rf"verify none|insecure|{weak}|\bcurl -k"
     for text in [*(text for *_, text in texts()), *(path.read_text() for path in sources())]:
         assert not re.search(careless, text), text
 
@@ -518,6 +521,33 @@ def test_haproxy_itself_takes_the_file(tmp_path: Path) -> None:
     authority.write_text(AUTHORITY.certificate)
     file.write_text(text.replace(CA, str(authority)))
     assert complaints("haproxy", "-c", "-q", "-f", str(file)) == ""
+
+
+# --- PgBouncer --------------------------------------------------------------------------------
+
+
+@by_platform
+def test_pgbouncer_keeps_no_password_and_lets_nobody_in_without_one(platform: str) -> None:
+    found = ini(text_of(platform, "haproxy", "/etc/pgbouncer/pgbouncer.ini"))["pgbouncer"]
+    assert found["auth_type"] == "scram-sha-256"
+    assert "auth_file" not in found
+    assert "admin_users" not in found, "the console is for the socket, by the user of the service"
+    assert found["unix_socket_mode"] == "0700"
+    assert (found["client_tls_sslmode"], found["server_tls_sslmode"]) == ("require", "verify-full")
+    assert found["client_tls_cert_file"] == "/etc/pgha/pgbouncer/tls.crt"
+    assert found["server_tls_ca_file"] == CA
+
+
+def test_held_sessions_go_on_whatever_happens() -> None:
+    service = units()[f"{UNITS}/pgha-hold.service"]["Service"]
+    assert service["ExecStopPost"] == "-/usr/local/bin/pgha-hold resume"
+    assert int(service["RuntimeMaxSec"]) < 120, "PgBouncer turns waiting clients away after 120 s"
+    assert service["User"] == units()[f"{UNITS}/pgbouncer.service.d/pgha.conf"]["Service"]["User"]
+
+
+@by_platform
+def test_patroni_maps_the_poolers_certificate(platform: str) -> None:
+    assert patroni_yml(platform)["postgresql"]["pg_ident"] == list(described().pg_ident())
 
 
 # --- keepalived -------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from tests.e2e import testbed as bed
 from tests.e2e.test_secrets import PLANTED
 
 PROXY = bed.HOSTS["haproxy"].address
-OWNERS = ("etcd", "postgres")
+# Of each service its user, and the host.
+SERVICES = [(owner, node) for node in bed.NODES for owner in ("etcd", "postgres")]
+SERVICES += [("pgbouncer", name) for name, host in bed.HOSTS.items() if "haproxy" in host.groups]
 
 
 # --- clients --------------------------------------------------------------------------------------
@@ -57,14 +59,13 @@ def test_clients_find_the_authority_on_every_host(cluster: None) -> None:
 
 def test_every_service_of_every_host_has_a_key_of_its_own(cluster: None) -> None:
     keys = set()
-    for node in bed.NODES:
-        for owner in OWNERS:
-            found = Identity(owner, node)
-            assert bed.on(node, f"stat -c '%a %U' {found.key}") == f"600 {owner}"
-            public = bed.on(node, f"openssl pkey -in {found.key} -pubout")
-            assert bed.on(node, f"openssl x509 -in {found.certificate} -noout -pubkey") == public
-            keys.add(public)
-    assert len(keys) == len(bed.NODES) * len(OWNERS)
+    for owner, host in SERVICES:
+        found = Identity(owner, host)
+        assert bed.on(host, f"stat -c '%a %U' {found.key}") == f"600 {owner}"
+        public = bed.on(host, f"openssl pkey -in {found.key} -pubout")
+        assert bed.on(host, f"openssl x509 -in {found.certificate} -noout -pubkey") == public
+        keys.add(public)
+    assert len(keys) == len(SERVICES)
 
 
 def test_the_authoritys_key_is_on_no_host(cluster: None) -> None:
@@ -112,7 +113,7 @@ def checked(server: str) -> str:
     """Return how HAProxy sees a server of the backend for reads, such as "UP L7OK"."""
     page = bed.on("haproxy", "curl --silent 'http://127.0.0.1:7000/;csv'")
     for row in csv.DictReader(page.removeprefix("# ").splitlines()):
-        if (row["pxname"], row["svname"]) == ("ro", server):
+        if (row["pxname"], row["svname"]) == ("ro_replicas", server):
             return f"{row['status']} {row['check_status'].removeprefix('* ')}"
     return ""
 
@@ -120,7 +121,7 @@ def checked(server: str) -> str:
 def test_haproxy_takes_nobodys_word_for_a_member(cluster: None) -> None:
     config = bed.on("haproxy", "cat /etc/haproxy/haproxy.cfg")
     servers = [line for line in config.splitlines() if line.strip().startswith("server ")]
-    assert len(servers) == 2 * len(bed.NODES)
+    assert len(servers) == 3 * len(bed.NODES)
     assert all("check-ssl verify required" in line and "verifyhost" in line for line in servers)
 
 
@@ -156,7 +157,7 @@ def test_member_with_a_certificate_of_another_authority_gets_no_sessions(cluster
 
 
 @contextmanager
-def writing(new_sessions: bool, **options: str) -> Iterator[list[str]]:
+def writing(new_sessions: bool, port: int = bed.RW, **options: str) -> Iterator[list[str]]:
     """Write until the block ends: in one long session, and in a new one each time if wished.
 
     The options are libpq's. The list has "ok" for each write, and what PostgreSQL or libpq said
@@ -165,13 +166,13 @@ def writing(new_sessions: bool, **options: str) -> Iterator[list[str]]:
     done, found = threading.Event(), list[str]()
 
     def run() -> None:
-        with bed.connect(bed.RW, **options) as long_session:
+        with bed.connect(port, **options) as long_session:
             while not done.wait(0.1):
                 try:
                     long_session.execute(WRITE)
                     found.append("ok")
                     if new_sessions:
-                        with bed.connect(bed.RW, **options) as session:
+                        with bed.connect(port, **options) as session:
                             session.execute(WRITE)
                         found.append("ok")
                 except psycopg.Error as error:
@@ -192,18 +193,16 @@ WRITE = "SELECT pg_logical_emit_message(true, 'test', 'write')"
 def serials() -> list[str]:
     """Return the serial numbers of all certificates."""
     return [
-        bed.on(node, f"openssl x509 -in {Identity(owner, node).certificate} -noout -serial")
-        for node in bed.NODES
-        for owner in OWNERS
+        bed.on(host, f"openssl x509 -in {Identity(owner, host).certificate} -noout -serial")
+        for owner, host in SERVICES
     ]
 
 
 def public_keys() -> set[str]:
     """Return the public keys of all services."""
     return {
-        bed.on(node, f"openssl pkey -in {Identity(owner, node).key} -pubout")
-        for node in bed.NODES
-        for owner in OWNERS
+        bed.on(host, f"openssl pkey -in {Identity(owner, host).key} -pubout")
+        for owner, host in SERVICES
     }
 
 
@@ -220,13 +219,15 @@ def test_certificates_are_renewed_without_a_lost_write(cluster: None) -> None:
     assert bed.primary() == leader
     # What is on the disk is what is shown: nothing waits for a restart to take it.
     own = f"-cert {ETCD.certificate} -key {ETCD.key}"
-    for number, port, options in (
-        (kept[0], 2379, own),
-        (kept[0], 2380, own),
-        (kept[1], 5432, "-starttls postgres"),
-        (kept[1], 8008, ""),
+    pooler = kept[SERVICES.index(("pgbouncer", "haproxy"))]
+    for number, host, port, options in (
+        (kept[0], "node1", 2379, own),
+        (kept[0], "node1", 2380, own),
+        (kept[1], "node1", 5432, "-starttls postgres"),
+        (kept[1], "node1", 8008, ""),
+        (pooler, "haproxy", bed.POOLED, "-starttls postgres"),
     ):
-        where = f"{bed.HOSTS['node1'].address}:{port}"
+        where = f"{bed.HOSTS[host].address}:{port}"
         ask = f"openssl s_client -connect {where} {options} </dev/null 2>/dev/null"
         assert bed.on("node2", f"{ask} | openssl x509 -noout -serial") == number, port
     assert bed.deploy().changes == []
@@ -289,7 +290,10 @@ def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path:
     hand_out()
     former.write_text(client.read_text())
     others = [node for node in bed.NODES if node != leader]
-    with writing(new_sessions=True, sslrootcert=str(client)) as writes:
+    with (
+        writing(new_sessions=True, sslrootcert=str(client)) as writes,
+        writing(new_sessions=True, port=bed.POOLED, sslrootcert=str(client)) as pooled,
+    ):
         killed_on_its_way([*others, leader])
         assert bed.secrets()["authority_certificate"].startswith(before["authority_certificate"])
         bed.deploy()  # keeps what it finds, and brings it to all
@@ -300,8 +304,9 @@ def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path:
         hand_out()
         replaced = bed.pyinfra(ROTATE, "-y", "--data", "authority=replace")
         assert replaced.code == 0, replaced.stderr[-4000:]
-    assert len(writes) > 10
-    assert set(writes) == {"ok"}
+    for written in (writes, pooled):
+        assert len(written) > 10
+        assert set(written) == {"ok"}
     assert bed.primary() == leader
     assert started() == since  # no PostgreSQL was restarted
     assert keys.isdisjoint(public_keys())
@@ -318,9 +323,11 @@ def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path:
         assert key.splitlines()[2] not in prepared.stdout + prepared.stderr
         assert key.splitlines()[2] not in replaced.stdout + replaced.stderr
     for good in (client, bed.authority()):  # who has both may take the new one alone at leisure
-        bed.connect(bed.RW, sslrootcert=str(good)).close()
-    with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
-        bed.connect(bed.RW, sslrootcert=str(former))
+        for port in (bed.RW, bed.POOLED):
+            bed.connect(port, sslrootcert=str(good)).close()
+    for port in (bed.RW, bed.POOLED):
+        with pytest.raises(psycopg.OperationalError, match="certificate verify failed"):
+            bed.connect(port, sslrootcert=str(former))
     run = bed.pyinfra("verify.py", "-y", "--data", "verify_format=json")
     proofs = {proof["name"]: proof["status"] for proof in json.loads(run.stdout)["proofs"]}
     assert (proofs["authority"], proofs["certificates"]) == ("ok", "ok")

@@ -211,10 +211,12 @@ def test_pg_hba_trusts_nobody_and_names_single_hosts(deployed: bed.Run) -> None:
     for node in bed.NODES:
         rules = [row.split("|") for row in bed.sql(node, query).splitlines()]
         assert {rule[0] for rule in rules} == {"local", "hostssl"}
-        assert {rule[3] for rule in rules} == {"peer", "scram-sha-256", "reject"}
+        assert {rule[3] for rule in rules} == {"peer", "scram-sha-256", "cert", "reject"}
+        assert {rule[1] for rule in rules if rule[3] == "cert"} == {"pgbouncer"}
         assert {rule[2] for rule in rules if rule[0] == "hostssl"} == {"255.255.255.255"}
         assert {rule[4] for rule in rules} == {""}
-        assert [rule[3] for rule in rules if "postgres" in rule[1].split(",")] == ["peer", "reject"]
+        methods = [rule[3] for rule in rules if "postgres" in rule[1].split(",")]
+        assert methods == ["peer", "reject", "reject"]  # by socket, and from each HAProxy host
 
 
 def test_roles_can_do_no_more_than_they_must(deployed: bed.Run) -> None:
@@ -223,7 +225,7 @@ def test_roles_can_do_no_more_than_they_must(deployed: bed.Run) -> None:
         " FROM pg_roles WHERE rolcanlogin AND rolname <> 'postgres' ORDER BY 1"
     )
     rows = bed.sql(bed.primary(), query).splitlines()
-    assert {"app|f|f", "replicator|f|t", "rewind_user|f|f"} <= set(rows)
+    assert {"app|f|f", "pgbouncer|f|f", "replicator|f|t", "rewind_user|f|f"} <= set(rows)
 
 
 def test_replication_is_encrypted(deployed: bed.Run) -> None:
@@ -244,7 +246,8 @@ def test_stranger_reaches_what_is_for_strangers_and_nothing_else(deployed: bed.R
             for port in sorted(ports)
         )
         reached = set(bed.on("outsider", "; ".join(probes), check=False).split())
-        assert reached == {"22"} | ({"5000", "5001"} if name == "haproxy" else set()), name
+        for_clients = {"5000", "5001", "6432"} if "haproxy" in host.groups else set()
+        assert reached == {"22"} | for_clients, name
 
 
 def test_haproxys_sockets_belong_to_root(deployed: bed.Run) -> None:
@@ -254,7 +257,7 @@ def test_haproxys_sockets_belong_to_root(deployed: bed.Run) -> None:
 
 
 SERVICES = [("node1", "etcd", "etcd"), ("node1", "patroni", "postgres"),
-            ("haproxy", "haproxy", "haproxy")]  # fmt: skip
+            ("haproxy", "haproxy", "haproxy"), ("haproxy", "pgbouncer", "pgbouncer")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("host", "unit", "user"), SERVICES)

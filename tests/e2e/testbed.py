@@ -23,7 +23,7 @@ HOSTS = {host.name: host for host in hosts(NAME)}
 OUTSIDER: Host = outsider(NAME)
 NODES = [name for name in HOSTS if name.startswith("node")]
 VIRTUAL_IP = virtual_ip(NAME)
-RW, RO = 5000, 5001
+RW, RO, POOLED = 5000, 5001, 6432
 ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
 CURL = f"curl --silent --show-error --max-time 5 --cacert {AUTHORITY}"
 

@@ -42,6 +42,8 @@ _psql = {
     "scram": None,
     "sha256": None,
     "roles": {},
+    "source": None,
+    "open_to": [],
 }
 
 
@@ -95,6 +97,7 @@ def _answers(name):
                 ["etcd.service"],
                 ["patroni.service"],
                 ["haproxy.service"],
+                ["pgbouncer.service"],
                 ["pgbackrest-backup@full.timer", "pgbackrest-backup@diff.timer"],
             )
         },
@@ -103,7 +106,7 @@ def _answers(name):
         f"/etc/ssh/ssh_host_ed25519_key.pub ssh-ed25519 H{name}\nend",
         "member list": "null",
         **_identities(name),
-        "tell file": ["of file none", "of 5432 none", "of 8008 none", "end"],
+        "tell file": ["of file none", "of 5432 none", "of 6432 none", "of 8008 none", "end"],
         "ask get": ["root root", "patroni-0badf00d patroni"],
         "IDENTIFY_SYSTEM": "yes",
         "for turn in": ["ask", "answer|10.0.0.12|5432|f", "written|0/0", "end"],
