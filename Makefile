@@ -12,7 +12,7 @@ help:  ## show this list
 demo: .venv/ready  ## six containers, the cluster on them, the proofs, and a screen to start from
 	@$(BIN)/python testbed/demo.py $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
 
-test: lint unit e2e  ## all that must pass before a change lands (about 15 minutes)
+test: lint unit e2e  ## all that must pass before a change lands (about 25 minutes)
 
 lint: .venv/ready  ## style and types
 	$(BIN)/ruff check .
