@@ -60,23 +60,13 @@ def client(cluster: Cluster, here: Host, secrets: Secrets, may_wait: bool = Fals
     elif here.name in _settled:
         host.noop("etcd knows the passwords, and root can ask it")
         return
-    content = config_files.render(
-        "pgha-etcdctl.j2",
-        user=secrets.etcd_root_user,
-        password=shlex.quote(secrets.etcd_root),
-        other=secrets.etcd_patroni_user,
-        identity=Identity("etcd", here.name),
-        authority=AUTHORITY,
-    )
-    question = (
-        f"--command-timeout=5s --endpoints {cluster.etcd_endpoints} user list >/dev/null 2>&1"
-    )
-    wanted = File(ETCDCTL, content, mode="700")
+    wanted = _etcdctl(here, secrets)
     there = config_files.read([wanted])
     is_new = ETCDCTL not in there["paths"]
     if not is_new:
         # Never in place of a password that etcd takes one that it does not know.
-        wanted = replace(wanted, check=f"{{}} {question}")
+        question = f"--endpoints {cluster.etcd_endpoints} user list >/dev/null 2>&1"
+        wanted = replace(wanted, check=f"{{}} --command-timeout=5s {question}")
     different = config_files.differing([wanted], there)
     if not different:
         _settled.add(here.name)
@@ -170,6 +160,18 @@ def forgotten(cluster: Cluster, secrets: Secrets) -> Commands:
         return
     for name in old:
         yield StringCommand(ETCDCTL, "user delete", QuoteString(name))
+
+
+def _etcdctl(here: Host, secrets: Secrets) -> File:
+    content = config_files.render(
+        "pgha-etcdctl.j2",
+        user=secrets.etcd_root_user,
+        password=shlex.quote(secrets.etcd_root),
+        other=secrets.etcd_patroni_user,
+        identity=Identity("etcd", here.name),
+        authority=AUTHORITY,
+    )
+    return File(ETCDCTL, content, mode="700")
 
 
 def _users(secrets: Secrets) -> tuple[tuple[str, str, str], ...]:
