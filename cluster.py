@@ -271,6 +271,9 @@ class Cluster:
             "archive_command": f"pgbackrest --stanza={self.stanza} archive-push %p",
             # Beyond this a lost replica's WAL goes; it finds the rest in the archive.
             "max_slot_wal_keep_size": f"{self.postgresql.max_slot_wal_keep_mib}MB",
+            # A replica looks for a lost primary this often. No commit of a new one is acknowledged
+            # before a replica has found it; PostgreSQL's own 5s would be most of a switchover.
+            "wal_retrieve_retry_interval": "500ms",
         }
         return {
             "ttl": self.patroni.ttl,

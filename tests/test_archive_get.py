@@ -74,6 +74,15 @@ def test_at_the_end_of_the_archive_the_primary_is_next(archive: Archive) -> None
     assert archive.asked == [SEGMENT, NEXT]
 
 
+def test_a_repository_that_lacks_a_file_is_left_alone_for_five_seconds(archive: Archive) -> None:
+    archive.answers(1)
+    assert [archive.get(SEGMENT) for _ in range(4)] == [1, 1, 1, 1]
+    assert archive.asked == [SEGMENT]
+    archive.answers(0)
+    archive.forget("lacks", 6)
+    assert archive.get(SEGMENT) == 0
+
+
 def test_a_promotion_never_asks_the_repository_for_history(archive: Archive) -> None:
     assert [archive.get(HISTORY) for _ in range(3)] == [1, 1, 1]
     assert archive.asked == []
