@@ -274,6 +274,10 @@ class Cluster:
             # A replica looks for a lost primary this often. No commit of a new one is acknowledged
             # before a replica has found it; PostgreSQL's own 5s would be most of a switchover.
             "wal_retrieve_retry_interval": "500ms",
+            # A primary that is cut off stops when it has given up its replicas, and a replica looks
+            # for the primary anew when it has given that up: after PostgreSQL's own 60s else.
+            "wal_sender_timeout": f"{self.patroni.ttl}s",
+            "wal_receiver_timeout": f"{self.patroni.ttl}s",
         }
         return {
             "ttl": self.patroni.ttl,
