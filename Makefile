@@ -12,7 +12,7 @@ help:  ## show this list
 demo: .venv/ready  ## six containers, the cluster on them, the proofs, and a screen to start from
 	@$(BIN)/python testbed/demo.py $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
 
-test: lint unit e2e  ## all that must pass before a change lands (about 25 minutes)
+test: lint unit e2e  ## all that must pass before a change lands (about 40 minutes)
 
 lint: .venv/ready  ## style and types
 	$(BIN)/ruff check .
@@ -30,10 +30,20 @@ e2e: .venv/ready  ## the tests on real services in containers
 	    echo "the containers $$PGHA_TESTBED-* are left for a look"; exit $$status; }
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 
-test-all: test bench  ## the tests, and the measurements (about an hour)
+test-faults: export PGHA_FAULTS = every
+test-faults: export PGHA_TESTBED = pgha-test
+test-faults: .venv/ready  ## every fault twice under load; FAULTS="a b" for some (over an hour)
+	@PGHA_ONLY="$(FAULTS)" $(BIN)/pytest -v --tb=short -m e2e tests/e2e/test_faults.py
+	@$(BIN)/python testbed/testbed.py down >/dev/null
+
+test-all: test test-faults bench bench-failover  ## the tests, and the measurements (half a day)
 
 bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 	$(BIN)/python bench/deploy.py
+
+bench-failover: .venv/ready  ## measure failovers, 20 of each kind, and write docs/failover.md
+	$(BIN)/python bench/failover.py --quiet 30 --price
+	$(BIN)/python bench/failover.py
 
 clean:  ## remove the containers, networks and images made here
 	$(PYTHON) testbed/testbed.py clean

@@ -37,9 +37,12 @@ class Pgbench:
         self.primary = next(one for one in members if roles[one.name] == "leader")
         self.client = next(one for one in members if roles[one.name] != "leader")
 
-    def prepare(self) -> None:
-        """Fill the tables, and let the proxy in without TLS."""
+    def fill(self) -> None:
+        """Fill the tables."""
         self._run("verify-full", f"-q -i -s {SCALE}")
+
+    def let_in(self) -> None:
+        """Let the proxy in without TLS."""
         line = f"host {DATABASE} app {self.proxy.address}/32 scram-sha-256"
         self.on(
             self.primary,
@@ -52,9 +55,9 @@ class Pgbench:
         """Let Patroni write its pg_hba.conf again."""
         self.on(self.primary, "systemctl reload patroni", "")
 
-    def per_second(self, sslmode: str, load: str) -> float:
+    def per_second(self, sslmode: str, options: str, clients: int = CLIENTS) -> float:
         """Return the transactions per second that pgbench counted, connecting included."""
-        told = self._run(sslmode, f"-n -c {CLIENTS} -j 2 -T {SECONDS} {LOADS[load]}")
+        told = self._run(sslmode, f"-n -c {clients} -j {min(clients, 2)} -T {SECONDS} {options}")
         found = re.search(r"^tps = ([0-9.]+)", told, re.M)
         if not found:
             raise ValueError(f"pgbench does not say how many: {told}")
@@ -72,12 +75,13 @@ def measure(
 ) -> Mapping[tuple[str, str], list[float]]:
     """Return transactions per second by load and sslmode, one figure a round, taken by turns."""
     found: dict[tuple[str, str], list[float]] = {}
-    pgbench.prepare()
+    pgbench.fill()
+    pgbench.let_in()
     try:
         for _ in range(rounds):
             for load in LOADS:
                 for sslmode in SSLMODES:
-                    rate = pgbench.per_second(sslmode, load)
+                    rate = pgbench.per_second(sslmode, LOADS[load])
                     found.setdefault((load, sslmode), []).append(rate)
                     say(f"{load}, sslmode={sslmode}: {rate:.0f} per second")
     finally:
