@@ -17,7 +17,7 @@ from decisions import APPLIED, PatroniMember
 from facts.component import ComponentState
 from facts.patroni import PatroniCluster
 from identities import AUTHORITY, Identity
-from operations import Commands, application, config_files, patroni_changes, pgbouncer
+from operations import Commands, application, config_files, patroni_changes, pgbouncer, selinux
 from operations.config_files import Directory, File
 from operations.waiting import wait_until
 from platforms import Platform
@@ -51,6 +51,7 @@ def deploy(
         secrets=secrets,
         in_container=in_container,
     )
+    selinux.label(platform, {cluster.postgresql.data_dir: selinux.DATABASE})
     healthy(name="Wait until this member leads or streams", cluster=cluster, here=here)
     application.role_and_database(
         name="Make the application's role and database",

@@ -10,7 +10,7 @@ from credentials import Secrets
 from facts.component import ComponentState
 from facts.pgbackrest import PgbackrestInfo
 from identities import AUTHORITY, Identity
-from operations import Commands, config_files
+from operations import Commands, config_files, selinux
 from operations.config_files import Directory, File
 from operations.waiting import repeated
 from platforms import Platform
@@ -30,6 +30,7 @@ def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets
             platform=platform,
             secrets=secrets,
         )
+        selinux.label(platform, {cluster.pgbackrest.repository_path: selinux.DATABASE})
     else:
         database_host(name="Configure WAL archiving", cluster=cluster, here=here, platform=platform)
 

@@ -19,7 +19,7 @@ from pyinfra.api.exceptions import ConnectError
 
 from cluster import Cluster, Host
 from facts.ssh import Keys, SshKeys
-from operations import Commands, config_files
+from operations import Commands, config_files, selinux
 from operations.config_files import ABOVE, Directory, File
 from operations.peers import ask
 from platforms import Platform
@@ -50,6 +50,7 @@ def deploy(cluster: Cluster, here: Host, platform: Platform) -> None:
         name="Exchange SSH keys", cluster=cluster, here=here, platform=platform,
         peers=list(cluster.backup_peers(here)), replaced=replaced,
     )  # fmt: skip
+    selinux.label(platform, {f"{platform.postgres_home}/.ssh": selinux.SSH})
 
 
 def end_unless_needed(cluster: Cluster, here: Host, platform: Platform) -> None:
