@@ -66,7 +66,7 @@ def _taken_over(cluster: Cluster, here: Host, platform: Platform, secrets: Secre
     if here.is_etcd:
         etcd.in_turn(name="Let etcd read anew", cluster=cluster, here=here, platform=platform)
     if here.is_haproxy:
-        haproxy.routes(name="Let HAProxy read anew", cluster=cluster, platform=platform)
+        haproxy.routes(name="Let HAProxy read anew", cluster=cluster)
     authority_seen.seen(name="See what services show", cluster=cluster, here=here, secrets=secrets)
     if here.is_postgres:
         patroni.healthy(name="Wait until this member leads or streams", cluster=cluster, here=here)

@@ -5,43 +5,46 @@ from pyinfra.api import StringCommand, operation
 
 from cluster import Cluster
 from facts.component import ComponentState
+from facts.haproxy import HaproxyVersion
 from identities import AUTHORITY
-from operations import Commands, config_files
+from operations import Commands, config_files, selinux
 from operations.config_files import ROUNDED_SECONDS, File
 from platforms import Platform
 
 UNIT = "haproxy.service"
 CONFIG = "/etc/haproxy/haproxy.cfg"
 DROP_IN = f"/etc/systemd/system/{UNIT}.d/pgha.conf"
-# SELinux lets HAProxy talk to web ports only, until this boolean says otherwise.
-ALLOW = (
-    "if selinuxenabled 2>/dev/null && ! getsebool haproxy_connect_any | grep -q 'on$';"
-    " then setsebool -P haproxy_connect_any on; fi"
-)
+# What HAProxy must be told only if it knows it, and since when it does. An unknown one, in a
+# dry run on a bare host, is taken for new.
+SINCE = {"conditional": (2, 2), "init_state": (3, 1)}
 
 
 def deploy(cluster: Cluster, platform: Platform) -> None:
     """Route connections on this host."""
-    routes(name="Configure and start HAProxy", cluster=cluster, platform=platform)
+    selinux.allow_haproxy(platform)
+    routes(name="Configure and start HAProxy", cluster=cluster)
 
 
 @operation()
-def routes(cluster: Cluster, platform: Platform) -> Commands:
+def routes(cluster: Cluster) -> Commands:
     """
     Write HAProxy's configuration, checked by HAProxy itself, and reload without a lost connection.
 
     Only a changed drop-in restarts it.
 
     + cluster: the whole cluster
-    + platform: of this host
 
     **Example:**
 
     .. code:: python
 
-        haproxy.routes(name="HAProxy", cluster=cluster, platform=platform)
+        haproxy.routes(name="HAProxy", cluster=cluster)
     """
-    content = config_files.render("haproxy.cfg.j2", cluster=cluster, authority=AUTHORITY)
+    version = host.get_fact(HaproxyVersion)
+    knows = {what: version is None or tuple(version) >= since for what, since in SINCE.items()}
+    content = config_files.render(
+        "haproxy.cfg.j2", cluster=cluster, authority=AUTHORITY, knows=knows
+    )
     # The drop-in is last: what it says holds from a restart on, which comes with its writing.
     drop_in = File(DROP_IN, config_files.render("haproxy.service.conf.j2"))
     wanted = [File(CONFIG, content, check="haproxy -c -q -f {}"), drop_in]
@@ -51,8 +54,6 @@ def routes(cluster: Cluster, platform: Platform) -> Commands:
     if ready and not different and not is_stale(found):
         host.noop("HAProxy runs with this configuration")
         return
-    if not platform.is_debian:
-        yield StringCommand(ALLOW)
     start = "systemctl daemon-reload && " + (
         f"systemctl reload {UNIT}"
         if ready and drop_in not in different

@@ -50,6 +50,7 @@ BARE: dict[str, Any] = {
     "Identities": "key",
     "InstalledPackages": {},
     "InterfaceOf": "eth0",
+    "HaproxyVersion": (3, 2),
     "SshKeys": {
         "public_key": "ssh-ed25519 AAAAuser",
         "host_keys": ["ssh-ed25519 AAAAhost"],
