@@ -33,6 +33,7 @@ from operations import (
 cluster = plan.cluster()
 here = cluster.host(host.name)
 platform, identity = preflight.identify(cluster, here)
+preflight.refuse_mixed(cluster, here, platform)
 in_container = bool(identity["container"])
 if here.is_postgres:
     preflight.check(cluster, here, platform, plan.secrets_are_new())

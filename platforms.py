@@ -25,6 +25,11 @@ class Platform:
         return self.family == "debian"
 
     @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{'Debian or Ubuntu' if self.is_debian else 'Enterprise Linux'} {self.release}"
+
+    @property
     def etcd_environment(self) -> str:
         return "/etc/default/etcd" if self.is_debian else "/etc/etcd/etcd.conf"
 

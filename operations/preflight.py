@@ -42,6 +42,27 @@ def identify(cluster: Cluster, here: Host) -> tuple[Platform, Identity]:
     return platform, identity
 
 
+def refuse_mixed(cluster: Cluster, here: Host, platform: Platform) -> None:
+    """Refuse a host of another system than the others': the first one that answers tells."""
+    for other in cluster.hosts:
+        if other.name == here.name:
+            continue
+        try:
+            identity = ask(other.name, HostIdentity)
+            release = identity["os_release"] if identity else {}
+            theirs = platforms.of(release, cluster.postgresql.version)
+        except (ConnectError, platforms.UnsupportedPlatform):
+            continue  # its own preflight says so, where it is part of the run
+        if theirs != platform:
+            raise DeployError(
+                f"{here.name} runs {platform.name}, and {other.name} runs {theirs.name}\n"
+                "    HINT: give all hosts the same release. Replicas and restored copies take over"
+                " indexes as they are, and another C library sorts text in another order (its"
+                " collations): the indexes would be corrupt."
+            )
+        return
+
+
 def look(cluster: Cluster, here: Host) -> Platform | None:
     """Return the host's platform; one that is unfit counts as lost, and hides no other."""
     try:

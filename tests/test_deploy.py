@@ -290,6 +290,12 @@ def test_refuses_bad_settings(data: str, says: str, tmp_path: Path) -> None:
 
 SITUATIONS = {
     "unsupported_os": ["node2 runs slackware", "Debian or Ubuntu"],
+    "another_os": [
+        "runs Debian or Ubuntu bookworm",
+        "node2 runs Enterprise Linux 8",
+        "give all hosts the same release",
+    ],
+    "another_release": ["pgbackrest runs Debian or Ubuntu trixie", "collations", "corrupt"],
     "no_sudo": ["@fake/pgbackrest: no sudo without a password", "NOPASSWD"],
     "misspelt_address": [
         "10.0.0.12 is not an address of @fake/node2, which has 10.0.0.22\n",

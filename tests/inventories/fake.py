@@ -55,6 +55,16 @@ def _data(holds="absent", version="", free=9000, managed="", scope=""):
 _SITUATIONS = {
     "": ("", "", ""),
     "unsupported_os": ("node2", "os-release", "ID=slackware\npgha_sudo=yes"),
+    "another_os": (
+        "node2",
+        "os-release",
+        'ID=rocky\nID_LIKE="rhel centos fedora"\nVERSION_ID="8.10"\npgha_sudo=yes',
+    ),
+    "another_release": (
+        "pgbackrest",
+        "os-release",
+        "ID=debian\nVERSION_ID=13\nVERSION_CODENAME=trixie\npgha_sudo=yes",
+    ),
     "no_sudo": ("pgbackrest", "os-release", _os_release),
     "first_no_sudo": ("node1", "os-release", _os_release),
     "misspelt_address": (
