@@ -31,6 +31,13 @@ Identifier = Annotated[
 Url = Annotated[
     str, Field(pattern=r"^https?://\S+[^/]$", description="an http(s) URL without a last /")
 ]
+RepositoryUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^(https?|file)://\S+[^/]$",
+        description="an http(s) or file URL without a last /",
+    ),
+]
 # In systemd's words; systemd itself checks them on the repository host.
 Calendar = Annotated[
     str,
@@ -103,8 +110,9 @@ class Packages(Component):
         description="pgdg, distribution or none (what the hosts' own repositories have)"
     )
     pgdg_apt_url: Url
-    pgdg_yum_url: Url
-    epel_url: Url
+    pgdg_yum_url: RepositoryUrl
+    epel_url: RepositoryUrl
+    locked: bool = Field(description="hold the versions of what is installed until unlocked")
 
 
 class Etcd(Component):

@@ -27,8 +27,10 @@ tls_authority_days = 3650
 # --- Packages ----------------------------------------------------------------------------------
 packages_source = "pgdg"  # pgdg | distribution | none (the hosts' own repositories)
 packages_pgdg_apt_url = "https://apt.postgresql.org/pub/repos/apt"
+# For a mirror of yours (file:// too), which must have the same folders as these; keys as well.
 packages_pgdg_yum_url = "https://download.postgresql.org/pub/repos/yum"
 packages_epel_url = "https://dl.fedoraproject.org/pub/epel"
+packages_locked = False  # True: no upgrade touches them (dnf versionlock, apt-mark hold)
 
 # --- etcd --------------------------------------------------------------------------------------
 etcd_client_port = 2379

@@ -5,7 +5,7 @@ from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import ConnectError
 
 from cluster import Cluster, Host
-from facts.packages import InstalledPackages
+from facts.packages import HeldPackages, InstalledPackages
 from operations import Commands, config_files
 from operations.config_files import File
 from operations.peers import ask
@@ -26,6 +26,13 @@ OR_SAY = (
     "|| { echo 'HINT: can the host reach its repositories? packages_source says which have"
     " PostgreSQL, Patroni and etcd.' >&2; exit 1; }"
 )
+# Where the repository packages look if nobody changes them.
+PGDG_YUM = "https://download.postgresql.org/pub/repos/yum"
+EPEL = "https://dl.fedoraproject.org/pub/epel"
+# EPEL has some of these too, now and then newer than PGDG: with other paths, users and units.
+NOT_FROM_EPEL = "postgresql*,patroni*,etcd*,pgbackrest*,pgbouncer*,haproxy*,keepalived*"
+# An upgrade of these restarts a service of the cluster, or parts two hosts that must be alike.
+OURS = ("postgresql", "patroni", "etcd", "pgbackrest", "pgbouncer", "haproxy", "keepalived")
 PGDG_KEYRING = "/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc"
 
 # Versions that `installed` saw in this run, by host, where nothing was missing.
@@ -36,6 +43,8 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, in_container: bool)
     """Install what this host needs, and refuse versions that do not fit together."""
     names = list(platform.packages(here.groups, in_container))
     installed(name="Install packages", cluster=cluster, platform=platform, names=names)
+    if cluster.packages.locked:
+        locked(name="Lock versions", platform=platform, names=names)
     if here.is_postgres:
         same_pgbackrest(
             name="Compare pgBackRest versions", cluster=cluster, here=here, platform=platform
@@ -72,6 +81,33 @@ def installed(cluster: Cluster, platform: Platform, names: list[str]) -> Command
     else:
         yield from _before_dnf(cluster, platform)
         yield StringCommand("dnf -y -q install", *quoted, OR_SAY)
+
+
+@operation()
+def locked(platform: Platform, names: list[str]) -> Commands:
+    """
+    Keep the cluster's packages at their versions; who wants another one unlocks it first.
+
+    + platform: of this host
+    + names: of the packages of this host, the cluster's own and others
+
+    **Example:**
+
+    .. code:: python
+
+        packages.locked(name="Lock versions", platform=platform, names=["haproxy"])
+    """
+    held = host.get_fact(HeldPackages, family=platform.family)
+    loose = [name for name in names if name.startswith(OURS) and name not in held]
+    if not loose:
+        host.noop("the versions are locked")
+        return
+    quoted = [QuoteString(name) for name in loose]
+    if platform.is_debian:
+        yield StringCommand("apt-mark hold", *quoted)
+    else:
+        yield StringCommand("dnf -y -q install python3-dnf-plugin-versionlock", OR_SAY)
+        yield StringCommand("dnf -q versionlock add", *quoted)
 
 
 @operation()
@@ -136,14 +172,14 @@ def _pgdg_source(cluster: Cluster, platform: Platform) -> File:
 
 
 def _before_dnf(cluster: Cluster, platform: Platform) -> Commands:
-    if cluster.packages.source == "none":
+    source = cluster.packages.source
+    if source == "none":
         return
-    release = platform.release
-    builder = "powertools" if release == "8" else "crb"
+    release, is_pgdg = platform.release, source == "pgdg"
     epel, pgdg = cluster.packages.epel_url, cluster.packages.pgdg_yum_url
     yield StringCommand("rpm --import", QuoteString(f"{epel}/RPM-GPG-KEY-EPEL-{release}"))
     repositories = [f"{epel}/epel-release-latest-{release}.noarch.rpm"]
-    if cluster.packages.source == "pgdg":
+    if is_pgdg:
         # AppStream's module of the same name would hide PGDG's packages.
         yield StringCommand("dnf -y -q module disable postgresql")
         yield StringCommand(f"rpm --import {pgdg}/keys/{PGDG_KEY}")
@@ -154,12 +190,36 @@ def _before_dnf(cluster: Cluster, platform: Platform) -> Commands:
     yield StringCommand(
         "dnf -y -q --setopt=localpkg_gpgcheck=1 install dnf-plugins-core", *repositories
     )
-    yield StringCommand(
+    yield from _by_mirror(epel, pgdg, is_pgdg)
+    yield StringCommand(_enable_builder(release))
+    if is_pgdg:
+        exclude = QuoteString(f"--setopt=epel.excludepkgs={NOT_FROM_EPEL}")
+        yield StringCommand("dnf config-manager --save", exclude)
+        yield StringCommand(f"dnf config-manager --set-enabled pgdg-rhel{release}-extras")
+
+
+def _by_mirror(epel: str, pgdg: str, is_pgdg: bool) -> Commands:
+    """Point at a mirror what the repository packages brought: they know their origin only."""
+    if epel != EPEL:
+        yield StringCommand(
+            "sed -i -e 's/^metalink=/#&/' -e",
+            QuoteString(f"s|^#*baseurl=https\\?://[^/]*/pub/epel/|baseurl={epel}/|"),
+            "/etc/yum.repos.d/epel*.repo",
+        )
+    if is_pgdg and pgdg != PGDG_YUM:
+        yield StringCommand(
+            "sed -i",
+            QuoteString(f"s|^baseurl=https\\?://[^/]*/pub/repos/yum/|baseurl={pgdg}/|"),
+            "/etc/yum.repos.d/pgdg-redhat-all.repo",
+        )
+
+
+def _enable_builder(release: str) -> str:
+    builder = "powertools" if release == "8" else "crb"
+    return (
         '. /etc/os-release; case "$ID" in'
         f" rhel) subscription-manager repos --enable codeready-builder-for-rhel-{release}-"
         "$(uname -m)-rpms;;"
         f" ol) dnf config-manager --set-enabled ol{release}_codeready_builder;;"
         f" *) dnf config-manager --set-enabled {builder};; esac"
     )
-    if cluster.packages.source == "pgdg":
-        yield StringCommand(f"dnf config-manager --set-enabled pgdg-rhel{release}-extras")
