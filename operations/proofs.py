@@ -12,7 +12,15 @@ from cluster import Cluster, Host
 from credentials import Secrets
 from facts.etcd import EtcdAlarms, EtcdHealth, EtcdMembers, EtcdStatus
 from facts.network import OpenPorts
-from operations import Commands, judgement, judgement_access, proofs_access, proofs_tls, report
+from operations import (
+    Commands,
+    judgement,
+    judgement_access,
+    proofs_access,
+    proofs_tls,
+    report,
+    selinux,
+)
 from platforms import Platform
 
 
@@ -40,6 +48,8 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
     proofs_tls.certificates(
         name="See how good certificates are", cluster=cluster, here=here, secrets=secrets
     )
+    if selinux.is_on(platform):
+        selinux.asked(name="Ask what SELinux denied")
     ports(name="Try every port from every host", cluster=cluster, here=here)
     report.printed(name="Report", cluster=cluster)
 

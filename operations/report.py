@@ -12,7 +12,7 @@ from pyinfra.api import OperationError, operation
 import plan
 from cluster import Cluster, Host
 from facts.routing import Session
-from operations import Commands, judgement, judgement_access, judgement_tls
+from operations import Commands, judgement, judgement_access, judgement_tls, selinux
 from operations.judgement import Proof
 
 COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "skipped": "blue"}
@@ -29,6 +29,7 @@ PROOFS = {
     "archiving": "pgbackrest",
     "backup": "pgbackrest",
     "firewall": "",
+    "selinux": "",
     "authority": "",
     "certificates": "",
     "versions": "etcd",
@@ -116,7 +117,11 @@ def _all(cluster: Cluster) -> list[Proof]:
     ]
     if HOLDERS or not cluster.haproxy.virtual_ip:
         found.append(judgement_access.address(cluster, HOLDERS, VIRTUAL_SESSIONS))
+    if selinux.DENIALS:
+        found.append(selinux.judged(selinux.DENIALS))
     for name, group in PROOFS.items():
+        if name == "selinux":  # a line of its own only where any host has it
+            continue
         if not any(proof.name == name for proof in found):
             asked = [member for member in part if group in member.groups]
             found.append(judgement.unproven(name, group, bool(asked)))

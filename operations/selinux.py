@@ -5,11 +5,15 @@ Patroni, PostgreSQL under it, etcd, PgBouncer and pgBackRest run unconfined; the
 as a database's, so that a tool which is confined finds what it expects.
 """
 
-from pyinfra import host
+from collections.abc import Mapping, Sequence
+
+from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
-from facts.selinux import SelinuxBooleans, SelinuxLabels, SelinuxMode
+from facts.selinux import SelinuxBooleans, SelinuxDenials, SelinuxLabels, SelinuxMode
+from identities import AUTHORITY
 from operations import Commands
+from operations.judgement import Proof
 from platforms import Platform
 
 DATABASE, SSH = "postgresql_db_t", "ssh_home_t"
@@ -23,6 +27,9 @@ SEMANAGE = (
 
 # What each host said in this run: a mode does not change by itself.
 _modes: dict[str, str] = {}
+
+DENIALS: dict[str, list[str] | None] = {}
+"""What was denied on each host that has SELinux; None where nobody notes it."""
 
 
 def is_on(platform: Platform) -> bool:
@@ -107,6 +114,35 @@ def labelled(paths: dict[str, str]) -> Commands:
         yield StringCommand("restorecon -R", *map(QuoteString, stale))
     if not (wrong or stale):
         host.noop("the labels are right")
+
+
+@operation()
+def asked() -> Commands:
+    """
+    See what SELinux denied on this host since the first deploy, which left the authority there.
+
+    **Example:**
+
+    .. code:: python
+
+        selinux.asked(name="Ask what SELinux denied")
+    """
+    if state.is_executing:
+        DENIALS[host.name] = host.get_fact(SelinuxDenials, path=AUTHORITY)
+    host.noop("proofs change nothing")
+    yield from ()
+
+
+def judged(denials: Mapping[str, Sequence[str] | None]) -> Proof:
+    """Nothing was denied; what was may be no fault of the cluster's, so it is a warning."""
+    noted = {name: found for name, found in denials.items() if found is not None}
+    if not noted:
+        return Proof("selinux", "skipped", "auditd runs on no host that has SELinux")
+    if any(noted.values()):
+        said = [f"{name}: {', '.join(found)}" for name, found in noted.items() if found]
+        hint = "is it one of the cluster's? `ausearch -m AVC` there; docs/rocky.md."
+        return Proof("selinux", "warning", "; ".join(said), hint)
+    return Proof("selinux", "ok", f"denied nothing since the first deploy, on {len(noted)} hosts")
 
 
 def _pattern(path: str) -> str:

@@ -208,7 +208,13 @@ def _made_up_world(case: Mapping[str, Any], cluster: Cluster, here: FakeHost) ->
         world.enter_context(ctx_inventory.use(_inventory(case, cluster, here)))
         world.enter_context(patch.object(config_files, "read", _noting_what_is_wanted(here)))
         world.enter_context(patch("scram.os.urandom", lambda size: b"s" * size))
-        for known in (etcd._running, packages._versions, selinux._modes, ssh_trust._read):
+        for known in (
+            etcd._running,
+            packages._versions,
+            selinux._modes,
+            selinux.DENIALS,
+            ssh_trust._read,
+        ):
             world.enter_context(patch.dict(known, clear=True))
         world.enter_context(patch.object(etcd_access, "_settled", set()))
         world.enter_context(patch.object(switchover, "MOVED", []))

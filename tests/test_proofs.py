@@ -18,7 +18,7 @@ from facts.patroni import Member
 from facts.patroni_views import PatroniViews, View
 from facts.pgbackrest import Backup, Repository
 from facts.routing import RoutedSessions, Session
-from operations import judgement, judgement_access, judgement_tls, report
+from operations import judgement, judgement_access, judgement_tls, report, selinux
 from operations.judgement import Proof
 from tests.clusters import described
 
@@ -30,6 +30,22 @@ def says(proof: Proof, status: str, *words: str) -> None:
     assert proof.status == status, proof
     assert all(word in proof.evidence for word in words), proof
     assert proof.hint or status in ("ok", "skipped")
+
+
+# --- SELinux ----------------------------------------------------------------------------------
+
+
+def test_selinux_denied_nothing() -> None:
+    says(selinux.judged({"node1": [], "node2": []}), "ok", "on 2 hosts")
+
+
+def test_selinux_denied_something() -> None:
+    found = {"node1": [], "haproxy": ["haproxy name_connect tcp_socket"], "node2": None}
+    says(selinux.judged(found), "warning", "haproxy: haproxy name_connect tcp_socket")
+
+
+def test_selinux_nobody_notes_what_it_denies() -> None:
+    says(selinux.judged({"node1": None}), "skipped", "auditd")
 
 
 # --- etcd -------------------------------------------------------------------------------------
