@@ -28,7 +28,7 @@ if __name__ == "__main__":  # a script finds its own folder only, not the projec
 import credentials
 from bench import tables, tls
 from bench.tables import Figures, Run
-from operations.packages import APT, NO_MAIN_CLUSTER
+from operations.repositories import APT, NO_MAIN_CLUSTER
 from platforms import Platform
 from testbed.hosts import Host, hosts, secrets_file
 

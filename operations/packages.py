@@ -6,34 +6,16 @@ from pyinfra.api.exceptions import ConnectError
 
 from cluster import Cluster, Host
 from facts.packages import HeldPackages, InstalledPackages
-from operations import Commands, config_files
-from operations.config_files import File
+from operations import Commands, repositories
 from operations.peers import ask
 from platforms import Platform
 
-# Debian makes and starts a cluster of its own as soon as the server package arrives.
-NO_MAIN_CLUSTER = File(
-    "/etc/postgresql-common/createcluster.conf",
-    "# Written by pgha: Patroni makes the cluster.\ncreate_main_cluster = false\n",
-)
-APT = (
-    "DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
-    " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-)
-# PGDG signs what it builds for ARM with a key of its own.
-PGDG_KEY = "PGDG-RPM-GPG-KEY-$(uname -m | sed -n 's/aarch64/AARCH64-/p')RHEL"
 OR_SAY = (
     "|| { echo 'HINT: can the host reach its repositories? packages_source says which have"
     " PostgreSQL, Patroni and etcd.' >&2; exit 1; }"
 )
-# Where the repository packages look if nobody changes them.
-PGDG_YUM = "https://download.postgresql.org/pub/repos/yum"
-EPEL = "https://dl.fedoraproject.org/pub/epel"
-# EPEL has some of these too, now and then newer than PGDG: with other paths, users and units.
-NOT_FROM_EPEL = "postgresql*,patroni*,etcd*,pgbackrest*,pgbouncer*,haproxy*,keepalived*"
 # An upgrade of these restarts a service of the cluster, or parts two hosts that must be alike.
 OURS = ("postgresql", "patroni", "etcd", "pgbackrest", "pgbouncer", "haproxy", "keepalived")
-PGDG_KEYRING = "/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc"
 
 # Versions that `installed` saw in this run, by host, where nothing was missing.
 _versions: dict[str, dict[str, str]] = {}
@@ -75,11 +57,13 @@ def installed(cluster: Cluster, platform: Platform, names: list[str]) -> Command
         return
     quoted = [QuoteString(name) for name in missing]
     if platform.is_debian:
-        yield from _before_apt(cluster, platform, missing)
-        yield StringCommand(f"{APT} update")
-        yield StringCommand(f"{APT} install -y --no-install-recommends", *quoted, OR_SAY)
+        yield from repositories.before_apt(cluster, platform, missing)
+        yield StringCommand(f"{repositories.APT} update")
+        yield StringCommand(
+            f"{repositories.APT} install -y --no-install-recommends", *quoted, OR_SAY
+        )
     else:
-        yield from _before_dnf(cluster, platform)
+        yield from repositories.before_dnf(cluster, platform)
         yield StringCommand("dnf -y -q install", *quoted, OR_SAY)
 
 
@@ -144,82 +128,3 @@ def _pgbackrest_of(name: str, platform: Platform) -> str | None:
         name, InstalledPackages, family=platform.family, names=["pgbackrest"]
     )
     return known.get("pgbackrest")
-
-
-def _before_apt(cluster: Cluster, platform: Platform, missing: list[str]) -> Commands:
-    if f"postgresql-{platform.postgresql_version}" in missing:
-        yield from config_files.written([NO_MAIN_CLUSTER])
-    if "etcd-server" in missing:
-        # Its package starts a cluster of one on localhost, whose data would then be in the way.
-        yield StringCommand("systemctl mask etcd.service")
-    if cluster.packages.source == "pgdg":
-        # Debian's and Ubuntu's own package brings PGDG's key: nothing unsigned is ever trusted.
-        yield StringCommand(f"{APT} update && {APT} install -y --no-install-recommends"
-                            " postgresql-common ca-certificates")  # fmt: skip
-        yield from config_files.written([_pgdg_source(cluster, platform)])
-
-
-def _pgdg_source(cluster: Cluster, platform: Platform) -> File:
-    return File(
-        "/etc/apt/sources.list.d/pgdg.sources",
-        config_files.render(
-            "pgdg.sources.j2",
-            url=cluster.packages.pgdg_apt_url,
-            suite=f"{platform.release}-pgdg",
-            keyring=PGDG_KEYRING,
-        ),
-    )
-
-
-def _before_dnf(cluster: Cluster, platform: Platform) -> Commands:
-    source = cluster.packages.source
-    if source == "none":
-        return
-    release, is_pgdg = platform.release, source == "pgdg"
-    epel, pgdg = cluster.packages.epel_url, cluster.packages.pgdg_yum_url
-    yield StringCommand("rpm --import", QuoteString(f"{epel}/RPM-GPG-KEY-EPEL-{release}"))
-    repositories = [f"{epel}/epel-release-latest-{release}.noarch.rpm"]
-    if is_pgdg:
-        # AppStream's module of the same name would hide PGDG's packages.
-        yield StringCommand("dnf -y -q module disable postgresql")
-        yield StringCommand(f"rpm --import {pgdg}/keys/{PGDG_KEY}")
-        repositories.append(
-            f"{pgdg}/reporpms/EL-{release}-$(uname -m)/pgdg-redhat-repo-latest.noarch.rpm"
-        )
-    # Patroni's Python dependencies need both EPEL and the distribution's builder repository.
-    yield StringCommand(
-        "dnf -y -q --setopt=localpkg_gpgcheck=1 install dnf-plugins-core", *repositories
-    )
-    yield from _by_mirror(epel, pgdg, is_pgdg)
-    yield StringCommand(_enable_builder(release))
-    if is_pgdg:
-        exclude = QuoteString(f"--setopt=epel.excludepkgs={NOT_FROM_EPEL}")
-        yield StringCommand("dnf config-manager --save", exclude)
-        yield StringCommand(f"dnf config-manager --set-enabled pgdg-rhel{release}-extras")
-
-
-def _by_mirror(epel: str, pgdg: str, is_pgdg: bool) -> Commands:
-    """Point at a mirror what the repository packages brought: they know their origin only."""
-    if epel != EPEL:
-        yield StringCommand(
-            "sed -i -e 's/^metalink=/#&/' -e",
-            QuoteString(f"s|^#*baseurl=https\\?://[^/]*/pub/epel/|baseurl={epel}/|"),
-            "/etc/yum.repos.d/epel*.repo",
-        )
-    if is_pgdg and pgdg != PGDG_YUM:
-        yield StringCommand(
-            "sed -i",
-            QuoteString(f"s|^baseurl=https\\?://[^/]*/pub/repos/yum/|baseurl={pgdg}/|"),
-            "/etc/yum.repos.d/pgdg-redhat-all.repo",
-        )
-
-
-def _enable_builder(release: str) -> str:
-    builder = "powertools" if release == "8" else "crb"
-    return (
-        '. /etc/os-release; case "$ID" in'
-        f" rhel) subscription-manager repos --enable codeready-builder-for-rhel-{release}-"
-        "$(uname -m)-rpms;;"
-        f" ol) dnf config-manager --set-enabled ol{release}_codeready_builder;;"
-        f" *) dnf config-manager --set-enabled {builder};; esac"
-    )
