@@ -4,7 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint unit e2e test-all bench clean lock
+.PHONY: help demo test lint unit e2e test-faults el-smoke test-el test-all bench bench-failover \
+    clean lock
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -12,7 +13,7 @@ help:  ## show this list
 demo: .venv/ready  ## six containers, the cluster on them, the proofs, and a screen to start from
 	@$(BIN)/python testbed/demo.py $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
 
-test: lint unit e2e  ## all that must pass before a change lands (about 40 minutes)
+test: lint unit e2e el-smoke  ## all that must pass before a change lands (about 40 minutes)
 
 lint: .venv/ready  ## style and types
 	$(BIN)/ruff check .
@@ -36,7 +37,28 @@ test-faults: .venv/ready  ## every fault twice under load; FAULTS="a b" for some
 	@PGHA_ONLY="$(FAULTS)" $(BIN)/pytest -v --tb=short -m e2e tests/e2e/test_faults.py
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 
-test-all: test test-faults bench bench-failover  ## the tests, and the measurements (half a day)
+# Look-alikes of Enterprise Linux, which testbed/el/README.md is honest about.
+EL_SMOKE := tests/e2e/test_deploy.py::test_second_run_changes_nothing \
+    tests/e2e/test_deploy.py::test_no_failed_unit_anywhere \
+    tests/e2e/test_verify.py::test_all_proofs_hold_on_a_healthy_cluster
+EL_TESTS := tests/e2e/test_deploy.py tests/e2e/test_failover.py tests/e2e/test_backup.py \
+    tests/e2e/test_verify.py
+
+el-smoke: export PGHA_TESTBED = pgha-test
+el-smoke: .venv/ready  ## deploy, second run and proofs on a look-alike of Enterprise Linux 8
+	@PGHA_BASE=el8 $(BIN)/pytest -v --tb=short -m e2e $(EL_SMOKE) || { status=$$?; \
+	    echo "the containers $$PGHA_TESTBED-* are left for a look"; exit $$status; }
+	@$(BIN)/python testbed/testbed.py down >/dev/null
+
+test-el: export PGHA_TESTBED = pgha-test
+test-el: .venv/ready  ## deploys, failovers, archive and backups on look-alikes of EL 8, then 9
+	@for base in el8 el9; do \
+	    PGHA_BASE=$$base $(BIN)/pytest -v --tb=short -m e2e $(EL_TESTS) || { status=$$?; \
+	        echo "the containers $$PGHA_TESTBED-* ($$base) are left for a look"; exit $$status; }; \
+	    $(BIN)/python testbed/testbed.py down >/dev/null || exit $$?; \
+	done
+
+test-all: test test-faults test-el bench bench-failover  ## tests and measurements (half a day)
 
 bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 	$(BIN)/python bench/deploy.py

@@ -10,6 +10,8 @@ MAX_NODES = 15
 ETCD_MEMBERS = 3
 # Debian forky, made here or pulled: the one that has PostgreSQL 18 and all the rest.
 OWN_BASE, REGISTRY_BASE = "pgha-base", "debian:forky"
+# Look-alikes of Enterprise Linux, made on top of it (el/README.md), and where they keep a mirror.
+LOOK_ALIKES, MIRROR = ("el8", "el9"), "file:///srv/mirror"
 
 
 @dataclass(frozen=True)
@@ -95,3 +97,8 @@ def base_of(testbed: str) -> str | None:
 def distribution_suffices(testbed: str) -> bool:
     """Say whether the distribution in a testbed carries the whole stack, PostgreSQL 18 among it."""
     return base_of(testbed) in (None, OWN_BASE, REGISTRY_BASE)
+
+
+def mirror_of(testbed: str) -> str | None:
+    """Return where the hosts of a testbed have a mirror of PGDG and EPEL; None without one."""
+    return MIRROR if base_of(testbed) in LOOK_ALIKES else None

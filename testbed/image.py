@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 from testbed.engine import TestbedError, apt_install, can_install, docker, run_visibly, say
-from testbed.hosts import OWN_BASE, REGISTRY_BASE, STATE
+from testbed.hosts import LOOK_ALIKES, OWN_BASE, REGISTRY_BASE, STATE
 
 HERE = Path(__file__).resolve().parent
+EL = HERE / "el"
+LOOK_ALIKE = "pgha-el"
 LABEL = "pgha.inputs"
 
 # A mirror may lag behind the date that its Release file promises; a test host does not mind.
@@ -23,24 +25,51 @@ _MMDEBSTRAP = (
 def ensure_image(base: str) -> str:
     """Return the name of an image made from the present inputs; build it if there is none."""
     image = f"pgha-host:{base.replace('/', '-').replace(':', '-')}"
-    inputs = _hash(base, *(HERE.joinpath(f).read_text() for f in ("Dockerfile", "entrypoint.sh")))
-    if _label_of(image) == inputs:
-        return image
+    stands_on = base
     if base == OWN_BASE:
         _ensure_own_base()
-    run_visibly(
-        f"build the image {image}",
-        _build_command(image, base, inputs),
-        {} if _has_buildx() else {"DOCKER_BUILDKIT": "0"},
-    )
+    if base in LOOK_ALIKES:
+        stands_on = _ensure_look_alike(base)
+    sources = [HERE / name for name in ("Dockerfile", "entrypoint.sh")]
+    _ensure_built(image, HERE, sources, {"BASE": stands_on}, _label_of(stands_on))
     return image
 
 
-def _build_command(image: str, base: str, inputs: str) -> list[str]:
-    return [
-        *("docker", "build", "--tag", image, "--label", f"{LABEL}={inputs}"),
-        *("--build-arg", f"BASE={base}", str(HERE)),
-    ]
+def _ensure_look_alike(base: str) -> str:
+    """Return the image of Enterprise Linux that a host of `base` stands on, made from Debian's."""
+    below = default_base()
+    if below == OWN_BASE:
+        _ensure_own_base()
+    release, sources = (
+        base.removeprefix("el"),
+        sorted(file for file in EL.rglob("*") if file.is_file() and file.suffix != ".md"),
+    )
+    arguments, below_label = {"BASE": below, "RELEASE": release}, _label_of(below)
+    # A stage without a name of its own would be left behind by `make clean`.
+    stage = f"{LOOK_ALIKE}:{release}-packages"
+    _ensure_built(stage, EL, sources, arguments, below_label, "packages")
+    image = f"{LOOK_ALIKE}:{release}"
+    _ensure_built(image, EL, sources, arguments, below_label)
+    return image
+
+
+def _ensure_built(
+    image: str, folder: Path, sources: list[Path], arguments: dict[str, str],
+    below: str, target: str = "",
+) -> None:  # fmt: skip
+    """Return once the image is what its sources, its arguments and the image below it say."""
+    inputs = _hash(below, *arguments.values(), *(source.read_text() for source in sources))
+    if _label_of(image) == inputs:
+        return
+    command = ["docker", "build", "--tag", image, "--label", f"{LABEL}={inputs}"]
+    for name, value in arguments.items():
+        command += ["--build-arg", f"{name}={value}"]
+    command += ["--target", target] if target else []
+    run_visibly(
+        f"build the image {image}",
+        [*command, str(folder)],
+        {} if _has_buildx() else {"DOCKER_BUILDKIT": "0"},
+    )
 
 
 def _has_buildx() -> bool:
@@ -90,7 +119,7 @@ def remove_images() -> list[str]:
     shown = docker(
         "images", "--filter", f"label={LABEL}", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"
     )
-    ours = {"pgha-host", OWN_BASE, "<none>"}
+    ours = {"pgha-host", LOOK_ALIKE, OWN_BASE, "<none>"}
     images = [line.split() for line in shown.splitlines() if line.split(":")[0] in ours]
     if images:
         # Newest first, as Docker lists them: a base cannot go before what is built on it.

@@ -78,7 +78,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("up", help="make and start what is missing")
-    command.add_argument("--base", metavar="IMAGE", help="rockylinux:8, debian:13, ...")
+    command.add_argument("--base", metavar="IMAGE", help="el8, el9, rockylinux:8, ...")
     command.add_argument("--outsider", action="store_true", help="add a host outside the cluster")
     commands.add_parser("down", help="remove the containers and the network")
     commands.add_parser("clean", help="remove all testbeds, their images and keys")

@@ -21,7 +21,7 @@ def fresh() -> None:
     """Six bare hosts that nothing was ever deployed to, and one outside the cluster."""
     if os.environ.get("PGHA_KEEP") != "1":
         bed.testbed("down")
-    bed.testbed("up", "--outsider")
+    bed.up()
 
 
 @pytest.fixture(scope="session")

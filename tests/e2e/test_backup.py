@@ -48,7 +48,7 @@ def test_no_wal_is_lost_while_the_repository_is_away(cluster: None) -> None:
     bed.wait_until(
         "the repository host's start",
         lambda: (
-            "ssh" in bed.on("pgbackrest", "systemctl is-active ssh >&- && echo ssh", check=False)
+            "ssh" in bed.on("pgbackrest", "systemctl is-active sshd >&- && echo ssh", check=False)
         ),
         deadlines.SERVICE_BACK,
     )

@@ -37,7 +37,7 @@ def kill_deploy_at(operation: str) -> None:
 
 def test_killed_deploys_are_finished_by_the_next(fresh: None) -> None:
     bed.testbed("down")
-    bed.testbed("up", "--outsider")
+    bed.up()
     for operation in KILLED_AT:
         kill_deploy_at(operation)
     bed.deploy()

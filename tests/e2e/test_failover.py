@@ -80,8 +80,9 @@ def test_replaced_disk_on_a_node_is_filled_again(cluster: None) -> None:
 
 
 def test_foreign_data_directory_is_never_overwritten(cluster: None) -> None:
+    config = bed.PLATFORM.patroni_config
     victim = next(node for node in bed.NODES if node != bed.primary())
-    bed.on(victim, "systemctl stop patroni; mv /etc/patroni/config.yml /root/")
+    bed.on(victim, f"systemctl stop patroni; mv {config} /root/patroni.was")
     version = bed.on(victim, "cat /data/pgdata/PG_VERSION; stat -c %Y /data/pgdata/base")
     try:
         run = bed.pyinfra("deploy.py", "-y")
@@ -90,6 +91,6 @@ def test_foreign_data_directory_is_never_overwritten(cluster: None) -> None:
         assert "HINT" in run.stderr
         assert "Starting operation" not in run.stderr
     finally:
-        bed.on(victim, "mv /root/config.yml /etc/patroni/")
+        bed.on(victim, f"mv /root/patroni.was {config}")
     assert bed.on(victim, "cat /data/pgdata/PG_VERSION; stat -c %Y /data/pgdata/base") == version
     bed.deploy()

@@ -14,11 +14,15 @@ import psycopg
 import yaml
 
 from identities import AUTHORITY
+from platforms import Platform
 from testbed.hosts import STATE, Host, hosts, outsider, secrets_file, virtual_ip
 from tests.e2e import deadlines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = os.environ.setdefault("PGHA_TESTBED", "pgha-test")
+# The image that hosts stand on, such as el8; the testbed's own choice without one.
+BASE = os.environ.get("PGHA_BASE", "")
+PLATFORM = Platform("el", BASE[2:], 18) if BASE.startswith("el") else Platform("debian", "", 18)
 HOSTS = {host.name: host for host in hosts(NAME)}
 OUTSIDER: Host = outsider(NAME)
 NODES = [name for name in HOSTS if name.startswith("node")]
@@ -99,6 +103,11 @@ def testbed(*arguments: str) -> None:
         [sys.executable, "testbed/testbed.py", *arguments],
         cwd=ROOT, check=True, timeout=deadlines.TESTBED_UP,
     )  # fmt: skip
+
+
+def up() -> None:
+    """Make and start the hosts of the cluster, and one outside of it."""
+    testbed("up", "--outsider", *(("--base", BASE) if BASE else ()))
 
 
 def wait_until(what: str, ready: Callable[[], Any], seconds: float) -> Any:
