@@ -515,6 +515,21 @@ def test_haproxy_cuts_no_idle_session_and_shows_statistics_to_nobody_outside(pla
     assert set(found) == {"global", "defaults", "listen statistics", *backends}
 
 
+@pytest.mark.parametrize(
+    ("version", "conditional", "init_state"),
+    [((1, 8), False, False), ((2, 4), True, False), ((3, 2), True, True), (None, True, True)],
+)
+def test_haproxy_is_told_only_what_its_version_knows(
+    version: tuple[int, int] | None, conditional: bool, init_state: bool
+) -> None:
+    case = {"host": "haproxy", "facts": BARE | {"HaproxyVersion": version}}
+    text = harness.run(haproxy.routes, case).files[HAPROXY_CFG]
+    assert ("error-status" in text) == ("fall 6" in text) == conditional
+    assert ("init-state" in text) == init_state
+    rules = [line.count("http-check expect") for line in sections(text)["listen rw"]]
+    assert sum(rules) == (2 if conditional else 1), "HAProxy before 2.2 takes one"
+
+
 def test_haproxy_itself_takes_the_file(tmp_path: Path) -> None:
     text = text_of("debian", "haproxy", HAPROXY_CFG)
     assert all(lines for lines in sections(text).values())
