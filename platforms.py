@@ -65,10 +65,10 @@ class Platform:
             names += ["etcd-server", "etcd-client"] if self.is_debian else ["etcd"]
         if "postgres" in groups:
             names += ["patroni", "pgbackrest"]
+            names += self._servers
             if self.is_debian:
-                names += [f"postgresql-{version}", "python3-etcd", "openssh-client", "curl"]
+                names += ["python3-etcd", "openssh-client", "curl"]
             else:  # curl is there, as curl or as curl-minimal, which exclude each other
-                names += [f"postgresql{version}-server", f"postgresql{version}-contrib"]
                 names += ["patroni-etcd", "openssh-clients"]
         if "haproxy" in groups:
             client = f"postgresql-client-{version}" if self.is_debian else f"postgresql{version}"
@@ -80,8 +80,17 @@ class Platform:
                 *(["curl"] if self.is_debian else []),
             ]
         if "pgbackrest" in groups:
-            names += ["pgbackrest", "openssh-client" if self.is_debian else "openssh-clients"]
+            # PostgreSQL's server and amcheck, to rehearse restores with.
+            names += ["pgbackrest", *self._servers]
+            names.append("openssh-client" if self.is_debian else "openssh-clients")
         return tuple(dict.fromkeys(names))
+
+    @property
+    def _servers(self) -> list[str]:
+        version = self.postgresql_version
+        if self.is_debian:
+            return [f"postgresql-{version}"]
+        return [f"postgresql{version}-server", f"postgresql{version}-contrib"]
 
 
 def of(os_release: dict[str, str], postgresql_version: int) -> Platform:
