@@ -11,6 +11,7 @@ from pyinfra import host
 
 import plan
 from operations import (
+    backup_proofs,
     certificates,
     etcd,
     etcd_access,
@@ -64,6 +65,7 @@ if phase.begins("patroni") and here.is_postgres:
     patroni.deploy(cluster, here, platform, secrets, in_container)
 if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
+    backup_proofs.deploy(cluster, platform, secrets)
 if phase.begins("haproxy") and here.is_haproxy:
     haproxy.deploy(cluster, platform)
     pgbouncer.deploy(cluster, here, platform)

@@ -324,6 +324,25 @@ class Pgbackrest(Component):
     full_schedule: Calendar
     diff_schedule: Calendar
     process_max: int = Field(ge=1, le=999, description="1 to 999 processes")
+    check_schedule: Calendar
+    verify_schedule: Calendar
+    rehearsal_schedule: Calendar
+    # A socket lies in it, and the path of one has 107 bytes at most.
+    rehearsal_path: AbsolutePath = Field(max_length=80)
+    rehearsal_query: str = Field(description="one query whose answer is known, or an empty text")
+    rehearsal_expected: str = Field(description="the answer to that query, as psql -At prints it")
+    metrics_path: AbsolutePath
+
+    @model_validator(mode="after")
+    def rehearsal_is_apart_from_the_repository(self) -> Self:
+        rehearsal, repository = f"{self.rehearsal_path}/", f"{self.repository_path}/"
+        if rehearsal.startswith(repository) or repository.startswith(rehearsal):
+            raise SettingsError(
+                f"pgbackrest_rehearsal_path ({self.rehearsal_path}) and pgbackrest_repository_path "
+                f"({self.repository_path}) hold each other: a rehearsal removes what it made",
+                "give it a directory of its own.",
+            )
+        return self
 
 
 class Verify(Component):
@@ -332,6 +351,10 @@ class Verify(Component):
     prefix: ClassVar[str] = "verify_"
 
     maximum_lag_mib: int = Field(ge=1, description="a number of MiB, 1 or more")
+    maximum_backup_hours: int = Field(ge=1, description="a number of hours, 1 or more")
+    maximum_proof_days: int = Field(ge=1, description="a number of days, 1 or more")
+    maximum_waiting_mib: int = Field(ge=1, description="a number of MiB, 1 or more")
+    maximum_waiting_minutes: int = Field(ge=1, description="a number of minutes, 1 or more")
     format: Literal["table", "json"] = Field(description="table or json")
 
 

@@ -11,12 +11,17 @@ OK, NO_BACKUP = 0, 2
 
 
 class Backup(TypedDict):
-    """One backup: label, type (full, diff, incr), stop time in seconds since the epoch, bytes."""
+    """One backup: label, type (full, diff, incr), stop time in seconds since the epoch, bytes.
 
+    `repository` is 1 unless others are set beside it. From `first_wal` on pgBackRest keeps WAL.
+    """
+
+    repository: int
     label: str
     type: str
     stopped: int
     size: int
+    first_wal: str
 
 
 class Repository(TypedDict):
@@ -61,10 +66,12 @@ class PgbackrestInfo(FactBase[Repository | None]):
             message=status["message"],
             backups=[
                 Backup(
+                    repository=(backup.get("database") or {}).get("repo-key", 1),
                     label=backup["label"],
                     type=backup["type"],
                     stopped=backup["timestamp"]["stop"],
                     size=backup["info"]["size"],
+                    first_wal=(backup.get("archive") or {}).get("start") or "",
                 )
                 for backup in answer[0].get("backup", [])
             ],

@@ -95,7 +95,20 @@ pgbackrest_retention_days = 14  # restorable to any moment of the last so many d
 pgbackrest_full_schedule = "Sun 01:00"
 pgbackrest_diff_schedule = "Mon..Sat 01:00"
 pgbackrest_process_max = 2
+# Proofs of the backups, on the repository host; what came of them is written for node_exporter.
+pgbackrest_check_schedule = "*:35"  # is WAL archived, and every host reached?
+pgbackrest_verify_schedule = "Wed 03:00"  # reads all that the repository holds
+pgbackrest_rehearsal_schedule = "Sat 03:00"  # restores the newest backup, and looks into it
+pgbackrest_rehearsal_path = "/data/pgha-rehearsal"  # needs room for the whole cluster's data
+# A query in app_database of the restored copy, and what it must answer; "" asks nothing.
+pgbackrest_rehearsal_query = ""  # such as "SELECT count(*) > 1000 FROM orders"
+pgbackrest_rehearsal_expected = ""  # such as "t"
+pgbackrest_metrics_path = "/var/lib/pgha/metrics"  # for --collector.textfile.directory
 
 # --- The proofs --------------------------------------------------------------------------------
 verify_maximum_lag_mib = 16
+verify_maximum_backup_hours = 30  # since the last backup; longer than the schedules pause
+verify_maximum_proof_days = 9  # since the repository was verified, and a restore rehearsed
+verify_maximum_waiting_mib = 512  # of WAL that the primary has not archived yet
+verify_maximum_waiting_minutes = 10  # since the oldest of it was ready
 verify_format = "table"  # table | json

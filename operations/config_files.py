@@ -24,6 +24,8 @@ from operations import Commands
 ABOVE = "the host's own error stands above; nothing was changed there."
 # A start follows its file at once, and `ps` tells ages in whole seconds, cut at both ends.
 ROUNDED_SECONDS = 1
+# The calendar of a timer is checked by the one who reads it, before the old timer is replaced.
+CALENDAR_CHECK = "sed -n s/^OnCalendar=//p {} | xargs -d '\\n' systemd-analyze calendar >/dev/null"
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
 

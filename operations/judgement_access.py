@@ -149,27 +149,37 @@ def backup(
     check: Check | None,
     units: Mapping[str, UnitState] | None,
     now: float,
+    maximum_hours: int,
 ) -> Proof:
-    """pgBackRest's own check passes, there is a full backup, and timers will take the next."""
+    """pgBackRest's own check passes, the last backup is young, and timers will take the next."""
     faults = []
     if check is None or not check["passed"]:
         faults.append(f"check: {check['error'] if check else 'pgbackrest is missing'}")
     backups = repository["backups"] if repository else []
     if not any(backup["type"] == "full" for backup in backups):
         faults.append("there is no full backup")
-    for name, unit in (units or {}).items():
-        if unit["active"] == "failed":
-            faults.append(f"{name} failed")
-        elif name.endswith(".timer") and (unit["active"], unit["enabled"]) != ("active", "enabled"):
-            faults.append(f"{name} is {unit['active']} and {unit['enabled'] or 'missing'}")
-    if not units:
-        faults.append("cannot tell whether the timers run")
+    if backups and now - backups[-1]["stopped"] > maximum_hours * 3600:
+        old = age(now - backups[-1]["stopped"])
+        faults.append(f"the last backup is {old} old, and {maximum_hours} h are allowed")
+    faults += _timer_faults(units)
     good = f"check passes, {len(backups)} backup{'s' if len(backups) != 1 else ''}"
     if backups:
         last = backups[-1]
         good += f", the last ({last['type']}) {age(now - last['stopped'])} old"
     hint = "on the repository host: `pgbackrest info`, `systemctl list-timers`, `journalctl -u "
-    return proof("backup", good, faults, f"{hint}'pgbackrest-backup@*'`.")
+    return proof("backup", good, faults, f"{hint}'pgbackrest-backup@*' -u 'pgha-proof@*'`.")
+
+
+def _timer_faults(units: Mapping[str, UnitState] | None) -> list[str]:
+    if not units:
+        return ["cannot tell whether the timers run"]
+    faults = []
+    for name, unit in units.items():
+        if unit["active"] == "failed":
+            faults.append(f"{name} failed")
+        elif name.endswith(".timer") and (unit["active"], unit["enabled"]) != ("active", "enabled"):
+            faults.append(f"{name} is {unit['active']} and {unit['enabled'] or 'missing'}")
+    return faults
 
 
 def age(seconds: float) -> str:

@@ -234,6 +234,5 @@ def _timer(cluster: Cluster, kind: str, schedule: str) -> File:
     content = config_files.render(
         "pgbackrest-backup.timer.j2", cluster=cluster, kind=kind, schedule=schedule
     )
-    # The calendar is checked by the one who reads it, before the old timer is replaced.
-    check = "sed -n s/^OnCalendar=//p {} | xargs -d '\\n' systemd-analyze calendar >/dev/null"
-    return File(f"{UNITS}/pgbackrest-backup@{kind}.timer", content, check=check)
+    path = f"{UNITS}/pgbackrest-backup@{kind}.timer"
+    return File(path, content, check=config_files.CALENDAR_CHECK)

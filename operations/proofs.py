@@ -17,6 +17,7 @@ from operations import (
     judgement,
     judgement_access,
     proofs_access,
+    proofs_backup,
     proofs_tls,
     report,
     selinux,
@@ -30,6 +31,9 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
         etcd(name="Prove etcd", cluster=cluster)
     if here.is_postgres:
         patroni(name="Prove Patroni", cluster=cluster)
+        proofs_backup.queue(
+            name="See what WAL waits", cluster=cluster, here=here, platform=platform
+        )
     if here.is_haproxy:
         proofs_access.routing(
             name="Prove routing", cluster=cluster, here=here, platform=platform, secrets=secrets
@@ -44,6 +48,7 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -
     if here.is_repository:
         proofs_access.archiving(name="Prove archiving", cluster=cluster, platform=platform)
         proofs_access.backup(name="Prove backups", cluster=cluster)
+        proofs_backup.deploy(cluster)
     proofs_tls.authority(name="Prove the authority", cluster=cluster, secrets=secrets)
     proofs_tls.certificates(
         name="See how good certificates are", cluster=cluster, here=here, secrets=secrets

@@ -16,7 +16,7 @@ from facts.network import InterfaceOf
 from facts.patroni_views import PatroniViews, View
 from facts.pgbackrest import PgbackrestInfo
 from facts.routing import RoutedSessions, Session
-from operations import Commands, judgement, judgement_access, report
+from operations import Commands, judgement, judgement_access, judgement_backup, report
 from operations.judgement import Proof
 from platforms import Platform
 
@@ -27,8 +27,11 @@ CHECK_SECONDS, CHECK_SECONDS_WITHOUT_ARCHIVE = 60, 2
 # A busy HAProxy deals its turns to others too: rounds before a replica counts as missing.
 ROUNDS_OF_READS = 3
 BACKUP_UNITS = [
-    f"pgbackrest-backup@{kind}.{suffix}"
-    for kind in ("full", "diff")
+    f"{unit}.{suffix}"
+    for unit in (
+        *(f"pgbackrest-backup@{kind}" for kind in ("full", "diff")),
+        *(f"pgha-proof@{job}" for job in judgement_backup.JOBS),
+    )
     for suffix in ("timer", "service")
 ]
 
@@ -151,6 +154,7 @@ def backup(cluster: Cluster) -> Commands:
                 ),
                 found["units"] if found else None,
                 time.time(),
+                cluster.verify.maximum_backup_hours,
             )
         )
     host.noop("proofs change nothing")

@@ -12,7 +12,15 @@ from pyinfra.api import OperationError, operation
 import plan
 from cluster import Cluster, Host
 from facts.routing import Session
-from operations import Commands, judgement, judgement_access, judgement_tls, selinux
+from facts.waiting_wal import WaitingWal
+from operations import (
+    Commands,
+    judgement,
+    judgement_access,
+    judgement_backup,
+    judgement_tls,
+    selinux,
+)
 from operations.judgement import Proof
 
 COLOURS = {"ok": "green", "failed": "red", "warning": "yellow", "skipped": "blue"}
@@ -27,7 +35,11 @@ PROOFS = {
     "reads": "haproxy",
     "address": "haproxy",
     "archiving": "pgbackrest",
+    "queue": "postgres",
+    "gaps": "pgbackrest",
     "backup": "pgbackrest",
+    "verified": "pgbackrest",
+    "rehearsal": "pgbackrest",
     "firewall": "",
     "selinux": "",
     "authority": "",
@@ -42,6 +54,8 @@ HOLDERS: dict[str, bool] = {}
 """Whether each HAProxy host has the virtual IP."""
 VIRTUAL_SESSIONS: list[Session] = []
 """What came of connecting to the virtual IP."""
+WAITING: dict[str, WaitingWal | None] = {}
+"""What each database host has of WAL that is not archived yet."""
 DAYS_LEFT: dict[str, float] = {}
 """How long each certificate is still good, by whose it is."""
 TLS_FAULTS: dict[str, list[str]] = {}
@@ -119,6 +133,8 @@ def _all(cluster: Cluster) -> list[Proof]:
         found.append(judgement_access.address(cluster, HOLDERS, VIRTUAL_SESSIONS))
     if selinux.DENIALS:
         found.append(selinux.judged(selinux.DENIALS))
+    if WAITING:
+        found.append(judgement_backup.queue(cluster, WAITING))
     for name, group in PROOFS.items():
         if name == "selinux":  # a line of its own only where any host has it
             continue

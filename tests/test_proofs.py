@@ -344,15 +344,29 @@ def units(**changes: str) -> dict[str, UnitState]:
 
 
 def repository(*kinds: str) -> Repository:
-    backups = [Backup(label=kind, type=kind, stopped=1000, size=1) for kind in kinds]
+    backups = [
+        Backup(repository=1, label=kind, type=kind, stopped=1000, size=1, first_wal="")
+        for kind in kinds
+    ]
     return Repository(stanza=True, message="ok", backups=backups, newest_wal="")
 
 
 GOOD = Check(passed=True, error="")
 
 
+def backup(found: Any, check: Any, there: Any, now: float) -> Proof:
+    return judgement_access.backup(found, check, there, now, 30)
+
+
+def test_backup_is_too_old() -> None:
+    found = repository("full", "diff")
+    says(backup(found, GOOD, units(), 1000 + 30 * 3600), "ok", "1 d 6 h old")
+    late = backup(found, GOOD, units(), 1001 + 30 * 3600)
+    says(late, "failed", "the last backup is 1 d 6 h old, and 30 h are allowed")
+
+
 def test_backup_whole() -> None:
-    proof = judgement_access.backup(repository("full", "diff"), GOOD, units(), 1000 + 3 * 3600)
+    proof = backup(repository("full", "diff"), GOOD, units(), 1000 + 3 * 3600)
     says(proof, "ok", "2 backups", "the last (diff) 3 h 0 min old")
 
 
@@ -369,7 +383,7 @@ def test_backup_whole() -> None:
     ],
 )
 def test_backup_fails(found: Any, check: Any, there: Any, words: str) -> None:
-    says(judgement_access.backup(found, check, there, 2000), "failed", words)
+    says(backup(found, check, there, 2000), "failed", words)
 
 
 @pytest.mark.parametrize(

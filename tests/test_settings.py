@@ -215,6 +215,21 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "pgbackrest_full_schedule",
         "OnCalendar",
     ),
+    "rehearsal_within_the_repository": (
+        {"pgbackrest_rehearsal_path": "/data/pgbackrest/rehearsal"},
+        "pgbackrest_rehearsal_path (/data/pgbackrest/rehearsal) and pgbackrest_repository_path",
+        "directory of its own",
+    ),
+    "rehearsal_path_too_long_for_a_socket": (
+        {"pgbackrest_rehearsal_path": "/data/" + 75 * "x"},
+        "pgbackrest_rehearsal_path",
+        "an absolute path",
+    ),
+    "rehearsal_expects_a_number": (
+        {"pgbackrest_rehearsal_expected": 7},
+        "pgbackrest_rehearsal_expected cannot be 7",
+        "as psql -At prints it",
+    ),
     "parameters_as_text": ({"postgresql_parameters": "fsync=off"}, "postgresql_parameters", "conf"),
     "parameter_of_two_values": (
         {"postgresql_parameters": {"max_connections": ["b"]}},

@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from operations import (
+    backup_proofs,
     certificates,
     config_files,
     etcd,
@@ -67,7 +68,7 @@ OPERATIONS: dict[str, list[Any]] = {
         patroni.member,
     ],
     "haproxy": [system.kernel, pgbouncer.user, haproxy.routes, pgbouncer.pool],
-    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository],
+    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository, backup_proofs.timed],
 }
 SHARED: dict[str, Any] = {
     "groups": {"haproxy2": ["haproxy"]},
@@ -158,6 +159,7 @@ HOLDS: dict[Any, set[str]] = {
     CA: {"authority_certificate"},  # for all to see
     # A database host asks the repository host for it.
     ("pgbackrest", "/etc/pgbackrest.conf"): {"backup_cipher"},
+    ("pgbackrest", "/etc/pgha/pgbackrest-rehearsal.conf"): {"backup_cipher"},
 }
 
 
@@ -174,6 +176,7 @@ def test_files_with_secrets_are_for_their_owner_only() -> None:
             (patroni.member, "node1", "600"),
             (etcd_access.client, "node1", "700"),
             (pgbackrest.repository, "pgbackrest", "640"),  # of its user's own group
+            (backup_proofs.timed, "pgbackrest", "640"),
         ):
             outcome = harness.run(operation, {"host": host, "platform": platform, "facts": BARE})
             secret = [command for command in outcome.commands

@@ -35,6 +35,7 @@ _members = [
     else {"name": name, "role": "quorum_standby", "state": "streaming", "lag": 0}
     for name, told in _patroni.items()
 ]
+_queue = {"is_primary": True, "bytes": 0, "seconds": 0, "failing": None, "command": "pgbackrest"}
 _psql = {
     "in_recovery": False,
     "role": False,
@@ -109,6 +110,7 @@ def _answers(name):
                 ["haproxy.service"],
                 ["pgbouncer.service"],
                 ["pgbackrest-backup@full.timer", "pgbackrest-backup@diff.timer"],
+                [f"pgha-proof@{job}.timer" for job in ("check", "verify", "rehearsal")],
             )
         },
         "dpkg-query": "",
@@ -133,6 +135,7 @@ def _answers(name):
             _json.dumps(line) for line in (_live, {}, 1.0, 1.0, 1.0, {"loaded": 2, "waiting": []})
         ],
         "/config": _json.dumps(_live),
+        "pg_ls_archive_statusdir": _json.dumps(_queue),
         "json_build_object": _json.dumps(_psql),
         "--output=json": "[]",
     }

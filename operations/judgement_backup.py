@@ -1,0 +1,157 @@
+"""What the facts prove of WAL on its way, of the archive as a whole, and of the backups' proofs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from cluster import Cluster
+from facts.backup_proofs import ProofResult
+from facts.pgbackrest import Repository
+from facts.waiting_wal import LIMIT, WaitingWal
+from operations.judgement import Proof, proof
+from operations.judgement_access import age
+
+# What the repository host proves by itself, as instances of pgha-proof@.service.
+JOBS = ("check", "verify", "rehearsal")
+SEGMENTS_PER_LOG = 0x100  # of 16 MiB each, as a cluster is born
+
+
+# --- WAL on its way ---------------------------------------------------------------------------
+
+
+def queue(cluster: Cluster, waiting: Mapping[str, WaitingWal | None]) -> Proof:
+    """No WAL waits longer than it should to be archived, and none may be dropped for waiting.
+
+    + waiting: by the name of the database host; None for one that does not tell
+    """
+    told = {name: found for name, found in waiting.items() if found is not None}
+    faults = [f"{name} does not tell what waits there" for name in waiting if name not in told]
+    for name, found in told.items():
+        places = ", ".join(found["limits"])
+        if places:
+            faults.append(f"{name} drops WAL that waits: {LIMIT} is set in {places}")
+        if found["bytes"] is None:
+            faults.append(f"PostgreSQL on {name} does not answer")
+        if found["is_primary"]:
+            faults += _queue_faults(cluster, name, found)
+    primaries = [name for name, found in told.items() if found["is_primary"]]
+    if not (primaries or faults):
+        return Proof("queue", "skipped", "no primary among the hosts of this run")
+    good = ", ".join(
+        f"{(told[name]['bytes'] or 0) >> 20} MiB of WAL wait on {name}" for name in primaries
+    )
+    hint = (
+        "look at pg_stat_archiver and /var/log/pgbackrest there. While the repository is away WAL"
+        f" has to wait on the primary: without {LIMIT} none is lost."
+    )
+    return proof("queue", f"{good}, and none is dropped", faults, hint)
+
+
+def _queue_faults(cluster: Cluster, name: str, found: WaitingWal) -> list[str]:
+    limits, faults = cluster.verify, []
+    size, minutes = (found["bytes"] or 0) >> 20, found["seconds"] // 60
+    if size > limits.maximum_waiting_mib:
+        allowed = limits.maximum_waiting_mib
+        faults.append(f"{size} MiB of WAL wait on {name}, and {allowed} MiB are allowed")
+    if minutes > limits.maximum_waiting_minutes:
+        allowed = limits.maximum_waiting_minutes
+        faults.append(f"WAL waits for {minutes} min on {name}, and {allowed} min are allowed")
+    if faults and found["failing"]:
+        faults.append(f"archiving {found['failing']} fails there")
+    return faults
+
+
+# --- the archive ------------------------------------------------------------------------------
+
+
+def gaps(repository: Repository | None, segments: Sequence[str] | None) -> Proof:
+    """The archive has every segment since the oldest backup began, over all timelines."""
+    hint = (
+        "backups before a gap recover up to it and no further: `systemctl start"
+        " pgbackrest-backup@full` takes one after it; /var/log/pgbackrest may tell the cause."
+    )
+    backups = repository["backups"] if repository else []
+    begins = [b["first_wal"] for b in backups if b["first_wal"] and b["repository"] == 1]
+    first = min(begins, default="")
+    if segments is None or not first:
+        what = "what the archive holds" if first else "which WAL the backups need"
+        return Proof("gaps", "failed", f"pgBackRest does not tell {what}", hint)
+    kept = [name for name in segments if name >= first and _number(name) >= _number(first)]
+    faults = missing(first, kept)
+    timelines = len({name[:8] for name in kept})
+    good = f"{len(kept)} segments on {timelines} timeline{'s' if timelines != 1 else ''}, no gap"
+    return proof("gaps", f"{good} since {first}", faults, hint)
+
+
+def missing(first: str, segments: Sequence[str]) -> list[str]:
+    """Return a line per gap in the segments' names from `first` on.
+
+    A timeline begins where an earlier one was left: with a segment of theirs, or with the next.
+    """
+    by_timeline: dict[str, list[int]] = {}
+    for name in sorted(segments):
+        by_timeline.setdefault(name[:8], []).append(_number(name))
+    end, faults = _number(first) - 1, []
+    for timeline, numbers in by_timeline.items():
+        before = min(end, numbers[0] - 1)
+        for one, other in pairwise([before, *numbers]):
+            if other > one + 1:
+                faults.append(f"{other - one - 1} missing before {_name(timeline, other)}")
+        end = max(end, numbers[-1])
+    if not segments:
+        faults.append(f"{first} and all after it are missing")
+    return faults
+
+
+def _number(name: str) -> int:
+    return int(name[8:16], 16) * SEGMENTS_PER_LOG + int(name[16:], 16)
+
+
+def _name(timeline: str, number: int) -> str:
+    return f"{timeline}{number // SEGMENTS_PER_LOG:08X}{number % SEGMENTS_PER_LOG:08X}"
+
+
+# --- proofs that the repository host runs by itself -------------------------------------------
+
+
+def verified(cluster: Cluster, results: Mapping[str, ProofResult] | None, now: float) -> Proof:
+    """All that the repository holds was read not long ago, and was what had been written."""
+    found = _timed(cluster, "verified", "verify", results, now)
+    if isinstance(found, Proof):
+        return found
+    return Proof("verified", "ok", f"whole {age(now - found['finished'])} ago")
+
+
+def rehearsal(cluster: Cluster, results: Mapping[str, ProofResult] | None, now: float) -> Proof:
+    """A restore was rehearsed not long ago: the newest backup came up, and was whole."""
+    found = _timed(cluster, "rehearsal", "rehearsal", results, now)
+    if isinstance(found, Proof):
+        return found
+    until = datetime.fromtimestamp(found["recovered_to"], UTC)
+    good = (
+        f"{found['backup']} restored in {found['seconds']} s, recovered to"
+        f" {until:%Y-%m-%d %H:%M:%S} UTC, {age(now - found['finished'])} ago"
+    )
+    return Proof("rehearsal", "ok", good)
+
+
+def _timed(
+    cluster: Cluster,
+    name: str,
+    job: str,
+    results: Mapping[str, ProofResult] | None,
+    now: float,
+) -> Proof | ProofResult:
+    unit, days = f"pgha-proof@{job}", cluster.verify.maximum_proof_days
+    hint = f"on the repository host: `journalctl -u {unit}`; `systemctl start {unit}` runs it now."
+    if results is None:
+        return Proof(name, "failed", f"cannot tell what came of {unit}", hint)
+    if job not in results:
+        return Proof(name, "warning", f"{unit} never ran", hint)
+    found = results[job]
+    when = age(now - found["finished"])
+    if not found["passed"]:
+        return Proof(name, "failed", f"failed {when} ago", hint)
+    if now - found["finished"] > days * 86400:
+        return Proof(name, "failed", f"last passed {when} ago, and {days} d are allowed", hint)
+    return found
