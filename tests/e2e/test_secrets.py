@@ -15,7 +15,10 @@ FILES = {
         "/etc/pgha/etcd/tls.key": "600 etcd",
         "/etc/pgha/postgres/tls.key": "600 postgres",
     },
-    "pgbackrest": {"/etc/pgbackrest.conf": "640 postgres"},
+    "pgbackrest": {
+        "/etc/pgbackrest.conf": "640 postgres",
+        "/etc/pgha/pgbackrest-rehearsal.conf": "640 postgres",
+    },
 }
 
 

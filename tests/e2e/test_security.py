@@ -271,7 +271,8 @@ def test_services_are_not_root(deployed: bed.Run, host: str, unit: str, user: st
 
 @pytest.mark.parametrize(
     ("host", "unit"),
-    [(host, unit) for host, unit, _ in SERVICES] + [("pgbackrest", "pgbackrest-backup@full")],
+    [(host, unit) for host, unit, _ in SERVICES]
+    + [("pgbackrest", unit) for unit in ("pgbackrest-backup@full", "pgha-proof@rehearsal")],
 )
 def test_services_cannot_become_more_than_they_are(deployed: bed.Run, host: str, unit: str) -> None:
     shown = bed.on(host, f"systemctl show -p NoNewPrivileges -p ProtectSystem {unit}.service")
