@@ -1,0 +1,109 @@
+"""What the repository holds to restore from: whole backups, and WAL segment by segment."""
+
+import json
+import re
+import shlex
+from typing import Any, TypedDict
+
+from pyinfra.api import FactBase, StringCommand
+from typing_extensions import override
+
+from recovery import Archive, Backup
+from recovery_target import position
+
+PGBACKREST = "cd / && ask() { runuser -u postgres -- pgbackrest --log-level-console=off --stanza"
+HISTORY = re.compile(r"history ([0-9A-F]{8})\.history")
+SEGMENT = re.compile(r"[0-9A-F]{24}")
+
+
+class Restorable(TypedDict):
+    """Whole backups of the present database, and the host's clock, seconds since the epoch."""
+
+    backups: list[Backup]
+    now: float
+
+
+class RestorableBackups(FactBase[Restorable | None]):
+    """Return the backups that can be restored, or None where pgBackRest cannot tell.
+
+    + stanza: name of the stanza
+    """
+
+    @override
+    def requires_command(self, stanza: str) -> str:
+        return "pgbackrest"
+
+    @override
+    def command(self, stanza: str) -> StringCommand:
+        return StringCommand(
+            f'{PGBACKREST} {shlex.quote(stanza)} "$@" 2>/dev/null; }}; date +%s;'
+            " ask --output=json info || echo null"
+        )
+
+    @override
+    def process(self, output: list[str]) -> Restorable | None:
+        answer: list[dict[str, Any]] | None = json.loads("\n".join(output[1:]))
+        if answer is None:
+            return None
+        stanza = answer[0] if answer else {}
+        newest = max((one["id"] for one in stanza.get("db", [])), default=0)
+        return Restorable(
+            backups=[
+                _backup(one)
+                for one in stanza.get("backup", [])
+                if one["database"]["id"] == newest and not one.get("error")
+            ],
+            now=float(output[0]),
+        )
+
+
+class ArchiveListing(FactBase[Archive | None]):
+    """Return what the archive of the present database has, or None where nobody can tell.
+
+    + stanza: name of the stanza
+    """
+
+    @override
+    def requires_command(self, stanza: str) -> str:
+        return "pgbackrest"
+
+    @override
+    def command(self, stanza: str) -> StringCommand:
+        archive = shlex.quote(f"archive/{stanza}")
+        # An archive of each major version, such as 17-1 and 18-2: the last is in use.
+        return StringCommand(
+            f'{PGBACKREST} {shlex.quote(stanza)} "$@" 2>/dev/null; }};'
+            f" if ids=$(ask repo-ls {archive}) &&"
+            " id=$(echo \"$ids\" | grep -E '^[0-9]+-[0-9]+$' | sort -t- -k2n | tail -n1) &&"
+            f' names=$(ask repo-ls --recurse {archive}/"$id"); then echo "$names"'
+            " | sed -nE 's|^.*/([0-9A-F]{24})-[0-9a-f]{40}.*$|\\1|p' | sort -u;"
+            " for name in $(echo \"$names\" | grep -E '^[0-9A-F]{8}[.]history$'); do"
+            f' echo "history $name"; ask repo-get {archive}/"$id/$name"; done; echo end;'
+            " else echo unknown; fi"
+        )
+
+    @override
+    def process(self, output: list[str]) -> Archive | None:
+        if output[-1] != "end":
+            return None
+        segments, histories, timeline = set[str](), dict[int, str](), 0
+        for line in output[:-1]:
+            if found := HISTORY.fullmatch(line):
+                timeline = int(found[1], 16)
+                histories[timeline] = ""
+            elif SEGMENT.fullmatch(line):
+                segments.add(line)
+            elif timeline:
+                histories[timeline] += f"{line}\n"
+        return Archive(frozenset(segments), histories)
+
+
+def _backup(one: dict[str, Any]) -> Backup:
+    return Backup(
+        label=one["label"],
+        stopped=one["timestamp"]["stop"],
+        size=one["info"]["size"],
+        timeline=int(one["archive"]["stop"][:8], 16),
+        start=position(one["lsn"]["start"]),
+        stop=position(one["lsn"]["stop"]),
+    )
