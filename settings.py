@@ -372,8 +372,8 @@ COMPONENTS: tuple[type[Component], ...] = (
     Verify,
 )
 # Names without a component: where the secrets are, which of them are meant (show_secrets and
-# rotate_passwords), which phases run, who shall lead (switchover), whose new host keys are
-# accepted, where a host is.
+# rotate_passwords), which phases run, who shall lead (switchover), where to go back to and whose
+# name was typed for that (restore), whose new host keys are accepted, where a host is.
 OTHER_NAMES = frozenset(
     {
         "secrets_file",
@@ -382,6 +382,8 @@ OTHER_NAMES = frozenset(
         "secrets",
         "phases",
         "candidate",
+        "target",
+        "confirm",
         "ssh_trust_replaced",
         "address",
     }

@@ -54,7 +54,8 @@ class HostIdentity(FactBase[Identity | None]):
 class Room(TypedDict):
     """`data` is "absent", "empty", "cluster" (it has a PG_VERSION) or "other"; space in MiB.
 
-    `managed` says that Patroni's configuration names this directory, `scope` which cluster's it is.
+    `managed` says that Patroni's configuration names this directory, `scope` which cluster's it is,
+    `restoring` that a restore of it has begun and not ended.
     """
 
     data: str
@@ -62,6 +63,7 @@ class Room(TypedDict):
     free_mib: int
     managed: bool
     scope: str
+    restoring: bool
 
 
 class DataDirectory(FactBase[Room | None]):
@@ -82,7 +84,8 @@ class DataDirectory(FactBase[Room | None]):
             " while [ ! -d $dir ]; do dir=$(dirname $dir); done;"
             " echo free=$(df -Pm $dir | awk 'NR == 2 { print $4 }');"
             f" echo managed=$(grep -c '^ *data_dir:.*'{data}'\"*$' {config} 2>/dev/null);"
-            f" echo scope=$(sed -n 's/^scope: *//p' {config} 2>/dev/null | tr -d '\\042')"
+            f" echo scope=$(sed -n 's/^scope: *//p' {config} 2>/dev/null | tr -d '\\042');"
+            f" echo restoring=$(ls {data}.restore/plan 2>/dev/null)"
         )
 
     @override
@@ -94,4 +97,5 @@ class DataDirectory(FactBase[Room | None]):
             free_mib=int(values["free"]),
             managed=values["managed"] not in ("", "0"),
             scope=values["scope"],
+            restoring=values["restoring"] != "",
         )

@@ -23,13 +23,16 @@ REPLAY_HINT = (
 
 
 @operation()
-def own_roles(cluster: Cluster, platform: Platform, secrets: Secrets) -> Commands:
+def own_roles(
+    cluster: Cluster, platform: Platform, secrets: Secrets, alone: bool = False
+) -> Commands:
     """
     Give superuser, replication and rewind the passwords of the secrets, on every member.
 
     + cluster: the whole cluster
     + platform: of this host
     + secrets: the cluster's passwords
+    + alone: there is no replica yet that could confirm, so none is waited for
 
     The primary sets what differs, over the local socket, which asks for no password; a replica
     waits until it has replayed that, so that whoever leads next knows the same. Sessions stay,
@@ -73,7 +76,9 @@ def own_roles(cluster: Cluster, platform: Platform, secrets: Secrets) -> Command
         host.noop("a replica gets passwords from the primary")
     else:
         stored = {name: verifier(passwords[name]) for name in others(found)}
-        yield sql(psql, port, [f"ALTER ROLE {n} PASSWORD '{v}';" for n, v in stored.items()])
+        first = ["SET synchronous_commit = local;"] if alone else []
+        changes = [f"ALTER ROLE {name} PASSWORD '{one}';" for name, one in stored.items()]
+        yield sql(psql, port, [*first, *changes])
 
 
 @operation()

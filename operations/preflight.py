@@ -107,6 +107,12 @@ def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: boo
     )
     if room is None:
         raise DeployError(f"cannot tell what {path} on {here.name} holds")
+    if room["restoring"]:
+        raise DeployError(
+            f"{here.name} is in the middle of a restore, and Patroni must not start on its data\n"
+            "    HINT: finish it (day2/restore.py with the same target) or give it up"
+            " (day2/restore_undo.py)."
+        )
     if room["managed"] and secrets_are_new:
         raise DeployError(
             f"{here.name} belongs to a running cluster, but there is no secrets file\n"

@@ -115,7 +115,7 @@ def archiving(cluster: Cluster, platform: Platform) -> Commands:
     """
     if state.is_executing:
         started = time.monotonic()
-        segment, file = _switched_wal(cluster, platform), None
+        segment, file = switched_wal(cluster, platform), None
         while segment and not file and time.monotonic() - started < ARCHIVE_SECONDS:
             file = host.get_fact(ArchivedSegment, stanza=cluster.stanza, segment=segment)
             if not file:
@@ -200,7 +200,8 @@ def _reads(
     return proof
 
 
-def _switched_wal(cluster: Cluster, platform: Platform) -> str | None:
+def switched_wal(cluster: Cluster, platform: Platform) -> str | None:
+    """End a WAL segment on the primary; return its name, or None where nobody is primary."""
     for name in [m.name for m in cluster.postgres_members if m.name in report.active()]:
         segment: str | None = inventory.get_host(name).get_fact(
             SwitchedWal,

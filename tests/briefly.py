@@ -20,10 +20,17 @@
     Handshakes:     {believes: prepared, but: {8008: another, 2379: none}}: whose clients etcd takes
                     (clusters.STAGES), and who shows another certificate than the file's, or none
 
+    RestoreProgress: {plan: ours, mark: promoted, patroni: inactive, has: {data: shut down}}, of the
+                    restore PLAN: `has` gives the states of `data`, of `restored` beside it, of what
+                    PLAN puts `aside`, and of what an `older` restore did
+    ArchiveListing: {newest: 3}, the newest timeline that the archive has
+    RestorableBackups: [20260301-010000F on 3], with the timeline of each
+
 None is always "cannot tell". What stands here in no other form is told as the fact returns it.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,7 +43,10 @@ from decisions import APPLIED
 from facts.component import ComponentState, PathState, UnitState
 from facts.handshakes import Handshake
 from facts.identities import Shown
+from facts.restorable import Restorable
 from operations.config_files import Directory, File
+from operations.restore_plan import Plan
+from recovery import Archive, Backup
 from tests.clusters import AUTHORITY, REQUEST, STAGES, STRANGER
 
 # A unit is younger than its files; one that does not run is told to have started just now.
@@ -183,6 +193,48 @@ def handshakes(brief: Mapping[str, Any], asked: Asked) -> dict[str, Handshake]:
     return {str(port): Handshake(certificate=it, authorities=names) for port, it in shown.items()}
 
 
+PLAN = Plan(
+    target="2026-03-01 12:00:00Z",
+    stamp="20260301T130000Z",
+    host="node2",
+    source="/data/pgdata.restore/data",
+    backups=("20260301-010000F",),
+    timeline=3,
+    highest=3,
+)
+PLACES = {
+    "data": "/data/pgdata",
+    "restored": PLAN.source,
+    "aside": "/data/pgdata.before-20260301T130000Z",
+    "older": "/data/pgdata.before-20260201T000000Z",
+}
+
+
+def restore_progress(brief: Mapping[str, Any], _: Asked) -> dict[str, Any]:
+    plan = brief.get("plan", {})
+    return {
+        "plan": json.loads(PLAN.text) if plan == "ours" else plan,
+        "mark": brief.get("mark", ""),
+        "patroni": brief.get("patroni", "active"),
+        "directories": {
+            PLACES[name]: {"state": state, "timeline": 3, "lsn": "0/5000028"}
+            for name, state in brief.get("has", {"data": "in production"}).items()
+        },
+        "free_mib": brief.get("free_mib", 9000),
+        "fixed": brief.get("fixed", ""),
+    }
+
+
+def archive_listing(brief: Mapping[str, int], _: Asked) -> Archive:
+    return Archive(frozenset(), {brief["newest"]: ""})
+
+
+def restorable_backups(brief: Sequence[str], _: Asked) -> Restorable:
+    pairs = [line.split(" on ") for line in brief]
+    backups = [Backup(label, 1, 1, int(timeline), 0, 1) for label, timeline in pairs]
+    return Restorable(backups=backups, now=1.0)
+
+
 TOLD: dict[str, Callable[[Any, Asked], Any]] = {
     "Component": component,
     "EtcdHealth": etcd_health,
@@ -194,4 +246,7 @@ TOLD: dict[str, Callable[[Any, Asked], Any]] = {
     "PatroniConfig": patroni_config,
     "AppliedConfiguration": patroni_applied,
     "TrustedAuthorities": trusted_authorities,
+    "RestoreProgress": restore_progress,
+    "ArchiveListing": archive_listing,
+    "RestorableBackups": restorable_backups,
 }

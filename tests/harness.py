@@ -6,8 +6,8 @@ A case is a mapping, one YAML file of it under tests/operations/. Its keys:
     host:        where the operation runs (node1)
     platform:    debian (12), el8 or el9
     arguments:   of the operation, beside cluster, here, platform, secrets, ssh_port (22), replaced
-                 (none) and in_container (false); secrets by their stage (clusters.STAGES), hosts
-                 by their name
+                 (none), in_container (false) and plan (briefly.PLAN, to change); secrets by their
+                 stage (clusters.STAGES), hosts by their name
     executing:   false while pyinfra prepares or runs with --dry (true)
     diff:        true for --diff
     active:      hosts that are part of the run (all)
@@ -26,7 +26,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -185,6 +185,7 @@ def _arguments(
         "in_container": False,
         **case.get("arguments", {}),
     }
+    given["plan"] = replace(briefly.PLAN, **case.get("arguments", {}).get("plan", {}))
     for name in {"secrets", "old", "new"} & case.get("arguments", {}).keys():
         given[name] = STAGES[given[name]]
     if "member" in given:

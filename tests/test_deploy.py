@@ -303,6 +303,7 @@ SITUATIONS = {
     ],
     "foreign_data": ["/data/pgdata on @fake/node3 holds a PostgreSQL 15 cluster", "adopt it"],
     "foreign_files": ["/data/pgdata on @fake/node3 holds a set of other files", "Move it away"],
+    "restoring": ["@fake/node3 is in the middle of a restore", "give it up"],
     "small_disk": ["@fake/node1 has 100 MiB free", "larger disk"],
     "managed": ["@fake/node1 belongs to a running cluster", "bring the file back"],
 }

@@ -4,6 +4,7 @@ Where a command needs nothing but a shell, it is run here too, and its own outpu
 """
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from pyinfra_testing.facts import make_fact_tests  # type: ignore[import-untyped
 
 from facts.component import REDACT_PYTHON, Component
 from facts.hosts import DataDirectory
+from facts.restorable import ArchiveListing, RestorableBackups
+from facts.restore import RestoreProgress
 from facts.ssh import SshKeys
+from recovery import Archive, Backup
 from tests.clusters import SECRETS
 
 FOLDER = Path(__file__).parent / "facts"
@@ -142,3 +146,62 @@ def test_component_survives_a_file_that_ends_without_a_newline(tmp_path: Path) -
         file.write_text("last line")
     found = asked(Component(), paths=[str(file) for file in files], units=[], show=True)["paths"]
     assert [found[str(file)]["lines"] for file in files] == [["last line"]] * 2
+
+
+def test_restorable_backups_are_whole_ones_of_the_present_database() -> None:
+    def backup(label: str, database: int, error: bool) -> dict[str, Any]:
+        return {
+            "label": label, "timestamp": {"start": 1, "stop": 2}, "info": {"size": 30},
+            "archive": {"start": "000000030000000000000004", "stop": "000000030000000000000005"},
+            "lsn": {"start": "0/4000028", "stop": "0/5000100"}, "database": {"id": database},
+            "error": error,
+        }  # fmt: skip
+
+    info = [{"db": [{"id": 1}, {"id": 2}],
+             "backup": [backup("of the last major version", 1, False), backup("good", 2, False),
+                        backup("with a broken page", 2, True)]}]  # fmt: skip
+    found = RestorableBackups().process(["1700000000", json.dumps(info)])
+    assert found == {
+        "backups": [Backup("good", 2, 30, 3, 0x4000028, 0x5000100)], "now": 1700000000.0,
+    }  # fmt: skip
+
+
+def test_archive_listing_knows_segments_and_histories(tmp_path: Path) -> None:
+    """pgBackRest is a stand-in here that lists and prints files."""
+    archive = tmp_path / "archive/pgha"
+    name, checksum = "000000010000000000000009", "0" * 40
+    for path in ("17-1", "18-2/0000000100000000", "18-10/0000000100000000"):
+        (archive / path).mkdir(parents=True)
+    (archive / f"18-2/0000000100000000/00000001000000000000000A-{checksum}.zst").touch()
+    (archive / f"18-10/0000000100000000/{name}-{checksum}.zst").touch()
+    (archive / f"18-10/0000000100000000/{name}.partial-{checksum}.zst").touch()
+    (archive / "18-10/00000002.history").write_text("1\t0/9000100\tno recovery target specified\n")
+    command = StringCommand(ArchiveListing().command(stanza="pgha")).get_raw_value()
+    fake = (
+        f"cd {tmp_path}; runuser() {{ shift 7; case $1 in repo-get) cat $2;; *)"
+        ' [ "$2" != --recurse ] || { (cd $3 && find . -type f | sed s,^./,,); return; };'
+        " ls $2;; esac; };"
+    )
+    line = fake + command.removeprefix("cd / &&")
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert ArchiveListing().process(done.stdout.splitlines()) == Archive(
+        frozenset({name}), {2: "1\t0/9000100\tno recovery target specified\n"}
+    )
+
+
+def test_restore_progress_reads_this_machine(tmp_path: Path) -> None:
+    data, tools = tmp_path / "data", tmp_path / "bin"
+    for path in ("data", "data.restore/data", "data.before-20260301T120000Z", "bin"):
+        (tmp_path / path).mkdir(parents=True)
+    (tools / "pg_controldata").write_text("#!/bin/sh\necho 'Database cluster state:  shut down'\n")
+    (tools / "pg_controldata").chmod(0o755)
+    (tmp_path / "data.restore/plan").write_text('{"target": "latest"}\n')
+    (data / "pg_tblspc").mkdir()
+    (data / "pg_tblspc/16400").touch()
+    found = asked(RestoreProgress(), data_dir=str(data), bin_dir=str(tools))
+    assert found["plan"] == {"target": "latest"}
+    assert found["fixed"] == "tablespace"
+    assert found["free_mib"] > 0
+    assert {path.removeprefix(str(tmp_path)): one["state"] for path, one in
+            found["directories"].items()} == dict.fromkeys(
+        ["/data", "/data.restore/data", "/data.before-20260301T120000Z"], "shut down")  # fmt: skip

@@ -289,7 +289,8 @@ def test_takes(good: dict[str, Any]) -> None:
 def test_takes_the_defaults_and_they_are_all_there() -> None:
     described()
     assert DEFAULTS.keys() >= KNOWN_NAMES - {
-        "phases", "candidate", "address", "secret", "secrets", "ssh_trust_replaced",
+        "phases", "candidate", "address", "secret", "secrets", "ssh_trust_replaced", "target",
+        "confirm",
     }  # fmt: skip
     assert DEFAULTS.keys() <= KNOWN_NAMES
 

@@ -32,6 +32,7 @@ from operations import (
     patroni,
     pgbackrest,
     pgbouncer,
+    restore_start,
     ssh_trust,
     system,
 )
@@ -80,7 +81,7 @@ by_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
 @cache
 def written(platform: str, transport: str = "ssh") -> dict[tuple[str, str], str]:
-    """Return every file of a first deploy, by host and path."""
+    """Return every file of a first deploy and of a restore, by host and path."""
     found: dict[tuple[str, str], str] = {}
     for host, groups in FIVE_HOSTS.items():
         case: dict[str, Any] = {
@@ -101,7 +102,11 @@ def written(platform: str, transport: str = "ssh") -> dict[tuple[str, str], str]
             found |= {(host, path): text for path, text in outcome.files.items()}
     two = {"cluster": SHARED, "host": "haproxy", "platform": platform, "facts": BARE}
     outcome = harness.run(keepalived.shared, two)
-    return found | {("haproxy", path): text for path, text in outcome.files.items()}
+    found |= {("haproxy", path): text for path, text in outcome.files.items()}
+    facts = BARE | {"RestoreProgress": {}}
+    back = {"host": "node2", "platform": platform, "facts": facts}
+    outcome = harness.run(restore_start.noted, back)
+    return found | {("node2", path): text for path, text in outcome.files.items()}
 
 
 def text_of(platform: str, host: str, path: str) -> str:

@@ -48,9 +48,28 @@ _psql = {
 }
 
 
-def _data(holds="absent", version="", free=9000, managed="", scope=""):
-    return f"data={holds}\nversion={version}\nfree={free}\nmanaged={managed}\nscope={scope}"
+def _data(holds="absent", version="", free=9000, managed="", scope="", restoring=""):
+    found = f"data={holds}\nversion={version}\nfree={free}\nmanaged={managed}\nscope={scope}"
+    return f"{found}\nrestoring={restoring}"
 
+
+def _progress(free=9000, fixed="", plan=""):
+    return [
+        f"plan {plan}", "mark ", "patroni active", f"free {free}", f"fixed {fixed}",
+        "dir /data/pgdata", "Database cluster state: in production",
+        "Latest checkpoint location: 0/9000028", "Latest checkpoint's TimeLineID: 1", "end",
+    ]  # fmt: skip
+
+
+# Of noon on 2026-03-01, with a full backup of one o'clock in the morning.
+_noon, _backup = 1772366400, {
+    "label": "20260301-010000F", "timestamp": {"start": 1772326800, "stop": 1772326860},
+    "info": {"size": 100 << 20}, "database": {"id": 1}, "error": False,
+    "archive": {"start": f"{1:08X}{0:08X}{2:08X}", "stop": f"{1:08X}{0:08X}{2:08X}"},
+    "lsn": {"start": "0/2000028", "stop": "0/2000100"},
+}  # fmt: skip
+_restorable = [str(_noon), _json.dumps([{"db": [{"id": 1}], "backup": [_backup]}])]
+_archive = [f"{1:08X}{0:08X}{number:08X}" for number in range(1, 10)]
 
 # What is wrong, on which host: the fact's command has the first, and its answer is the second.
 _SITUATIONS = {
@@ -79,6 +98,22 @@ _SITUATIONS = {
     "managed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="pgha")),
     "renamed": ("node1", "PG_VERSION", _data("cluster", version="18", managed="1", scope="shop")),
     "upgraded": ("node1", "PG_VERSION", _data("cluster", version="17", managed="1", scope="pgha")),
+    "restoring": (
+        "node3",
+        "PG_VERSION",
+        _data("cluster", version="18", managed="1", scope="pgha", restoring="plan"),
+    ),
+    "paused": ("node1", "/config", _json.dumps({"pause": True})),
+    "no_room": ("node3", "mountpoint", _progress(free=300)),
+    "mounted": ("node3", "mountpoint", _progress(fixed="mount")),
+    "another_restore": (
+        "node3",
+        "mountpoint",
+        _progress(
+            plan='{"target": "latest", "stamp": "20260301T110000Z", "host": "@fake/node1",'
+            ' "source": "x", "backups": ["20260301-010000F"], "timeline": 1, "highest": 1}'
+        ),
+    ),
     "secrets_lost": (
         "haproxy",
         "if [ -e /etc/pgha/ca.crt ]",
@@ -137,6 +172,9 @@ def _answers(name):
         "/config": _json.dumps(_live),
         "pg_ls_archive_statusdir": _json.dumps(_queue),
         "json_build_object": _json.dumps(_psql),
+        "mountpoint": _progress(),
+        "ask --output=json info": _restorable,
+        "repo-ls --recurse": [*_archive, "end"],
         "--output=json": "[]",
     }
     return wrong | {asked: answer for asked, answer in usual.items() if asked not in wrong}

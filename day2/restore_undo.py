@@ -1,0 +1,102 @@
+"""Put back the data that was there before a restore, or give up one that is not finished.
+
+    pyinfra inventory.py day2/restore_undo.py --dry
+    pyinfra inventory.py day2/restore_undo.py -y --data confirm=<the cluster's name>
+
+It takes the newest <data directory>.before-... that a restore left, if exactly one host's was shut
+down as the primary: that has all commits. What runs now is put aside in the same way, so this again
+goes forth again. A run may be killed anywhere: the same command goes on.
+"""
+
+from pyinfra import host
+from pyinfra.api.exceptions import DeployError
+
+import plan
+from operations import (
+    application,
+    patroni,
+    patroni_changes,
+    phase,
+    preflight,
+    proofs,
+    restore,
+    restore_end,
+    restore_members,
+    restore_start,
+    restore_undo,
+)
+
+cluster = plan.cluster()
+here = cluster.host(host.name)
+platform, _ = preflight.identify(cluster, here)
+if plan.secrets_are_new():
+    raise DeployError(
+        f"there is no {plan.secrets_path()}, and members of a cluster need its passwords\n"
+        "    HINT: bring the file to this machine."
+    )
+secrets = plan.secrets()
+chosen = restore_undo.plan_of_run(cluster, platform)
+is_put_back = here.name == chosen.host  # nobody is where the restore had not stopped the primary
+
+if here.is_postgres and not chosen.host:
+    restore_undo.given_up(name="Give the restore up", cluster=cluster)
+if here.is_postgres and chosen.host:
+    restore_start.noted(name="Write the plan down", cluster=cluster, platform=platform, plan=chosen)
+    restore_members.stopped(
+        name="Stop the replicas",
+        cluster=cluster,
+        here=here,
+        platform=platform,
+        plan=chosen,
+        primary=False,
+    )
+    restore_members.stopped(
+        name="Stop the primary",
+        cluster=cluster,
+        here=here,
+        platform=platform,
+        plan=chosen,
+        primary=True,
+    )
+phase.reached(name="== all are stopped ==")
+if here.is_etcd and chosen.host:
+    restore_members.cleared(
+        name="Let etcd forget who led", cluster=cluster, platform=platform, plan=chosen
+    )
+phase.reached(name="== a new timeline ==")
+if here.is_postgres and chosen.host:
+    restore.promoted(name="Promote the old data", cluster=cluster, platform=platform, plan=chosen)
+phase.reached(name="== the old data takes its place ==")
+if here.is_postgres and chosen.host:
+    restore_members.swapped(
+        name="Put back the old data", cluster=cluster, platform=platform, plan=chosen
+    )
+    restore_end.led(name="Wait until it leads", cluster=cluster, plan=chosen)
+if is_put_back:
+    application.own_roles(
+        name="Give PostgreSQL's own roles their passwords",
+        cluster=cluster,
+        platform=platform,
+        secrets=secrets,
+        alone=True,
+    )
+    patroni_changes.live_configuration(
+        name="Reconcile the live configuration", cluster=cluster, here=here, platform=platform
+    )
+phase.reached(name="== the first backup of it ==")
+if here.is_repository and chosen.host:
+    restore_end.backed_up(name="Take a full backup", cluster=cluster, plan=chosen)
+phase.reached(name="== replicas ==")
+if here.is_postgres:
+    if chosen.host:
+        restore_members.rebuilt(
+            name="Start the replicas on theirs", cluster=cluster, platform=platform, plan=chosen
+        )
+    patroni.healthy(name="Wait until this member leads or streams", cluster=cluster, here=here)
+phase.reached(name="== done ==")
+if here.is_postgres and chosen.host:
+    restore_end.finished(
+        name="Say what came of it", cluster=cluster, platform=platform, plan=chosen
+    )
+phase.reached(name="== proof ==")
+proofs.deploy(cluster, here, platform, secrets)

@@ -1,0 +1,196 @@
+"""What one restore is going to do: made once, before anything is changed, and written down.
+
+A run that goes on with what another began takes over its plan, which the database hosts keep.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pyinfra import host, inventory
+from pyinfra.api.exceptions import DeployError
+
+from cluster import Cluster
+from decisions import PatroniMember, Refusal, leader
+from facts.patroni import PatroniStatus
+from facts.restorable import ArchiveListing, RestorableBackups
+from facts.restore import Progress, RestoreProgress
+from operations.peers import ask
+from platforms import Platform
+from recovery import Backup, Route, route
+from recovery_target import Target, parse
+
+UNDO = "undo"
+STAMP = "%Y%m%dT%H%M%SZ"
+FIXED = {
+    "mount": "is a mount point or a link: it cannot be renamed, and would have to be overwritten",
+    "tablespace": "has tablespaces: those lie elsewhere, and would be overwritten",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One restore, from its beginning to its end.
+
+    + target: as it was typed; `UNDO` puts an old data directory back
+    + stamp: when it began; the names of what is put aside end with it
+    + host: where the database is restored, and who leads afterwards
+    + source: its directory there, until it takes the data directory's place
+    + backups: labels, the first to try first
+    + timeline: which one to follow
+    + highest: the highest timeline that anybody knew
+    """
+
+    target: str
+    stamp: str
+    host: str
+    source: str
+    backups: tuple[str, ...]
+    timeline: int
+    highest: int
+
+    @property
+    def text(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def aside(self, cluster: Cluster) -> str:
+        """Return where the old data directory is put on each host."""
+        return f"{cluster.postgresql.data_dir}.before-{self.stamp}"
+
+
+def work_dir(cluster: Cluster) -> str:
+    """Return the directory of a restore that is under way, beside the data directory."""
+    return f"{cluster.postgresql.data_dir}.restore"
+
+
+def read(document: Mapping[str, Any]) -> Plan:
+    """Return the plan that a host has written down."""
+    return Plan(**{**document, "backups": tuple(document["backups"])})
+
+
+def progress_of(name: str, cluster: Cluster, platform: Platform) -> Progress:
+    """Return how far a host is, asked anew; raises DeployError where it does not tell."""
+    found: Progress | None = inventory.get_host(name).get_fact(
+        RestoreProgress,
+        data_dir=cluster.postgresql.data_dir,
+        bin_dir=platform.postgresql_bin,
+        _sudo=True,
+    )
+    if found is None:
+        raise DeployError(
+            f"cannot tell what {name} has of a restore\n    HINT: try ssh to it, and df there."
+        )
+    return found
+
+
+def everybody(cluster: Cluster, platform: Platform) -> dict[str, Progress]:
+    """Return how far each database host is; raises DeployError unless all that matter take part."""
+    active = {member.name for member in inventory.get_active_hosts()}
+    for member in (*cluster.postgres_members, cluster.repository):
+        if member.name not in active:
+            raise DeployError(
+                f"{member.name} is not part of this run, and could bring the old data back\n"
+                "    HINT: leave --limit and --exclude out. A host that is gone has to be taken out"
+                " of the inventory first."
+            )
+    return {
+        node.name: progress_of(node.name, cluster, platform) for node in cluster.postgres_members
+    }
+
+
+def stamp() -> str:
+    """Return the present moment as names of directories end."""
+    return datetime.fromtimestamp(time.time(), UTC).strftime(STAMP)
+
+
+def begun(found: Mapping[str, Progress]) -> Plan | None:
+    """Return the plan that an earlier run wrote down on any host, or None."""
+    return next((read(one["plan"]) for one in found.values() if one["plan"]), None)
+
+
+def new(cluster: Cluster, text: str, found: Mapping[str, Progress]) -> tuple[Plan, list[str]]:
+    """Return a new plan and what it says to people; raises Refusal or DeployError."""
+    for name, one in found.items():
+        if one["fixed"]:
+            raise Refusal(
+                f"{cluster.postgresql.data_dir} on {name} {FIXED[one['fixed']]}",
+                "restore by hand, with Patroni stopped on all members:"
+                " https://pgbackrest.org/user-guide.html.",
+            )
+    target = parse(text)
+    repository = cluster.repository.name
+    backups = ask(repository, RestorableBackups, stanza=cluster.stanza)
+    archive = ask(repository, ArchiveListing, stanza=cluster.stanza)
+    if backups is None or archive is None:
+        raise DeployError(
+            f"pgBackRest on {repository} does not tell what the repository holds\n"
+            f"    HINT: run `sudo -u postgres pgbackrest --stanza={cluster.stanza} info` there."
+        )
+    way = route(target, backups["backups"], archive, backups["now"])
+    need = _refuse_want_of_room(cluster, way, found)
+    known = [archive.newest_timeline]
+    known += [one["timeline"] for host_ in found.values() for one in host_["directories"].values()]
+    plan = Plan(
+        target=text,
+        stamp=stamp(),
+        host=_chosen(cluster),
+        source=f"{work_dir(cluster)}/data",
+        backups=tuple(backup.label for backup in way.backups),
+        timeline=way.timeline,
+        highest=max(known),
+    )
+    return plan, _lines(cluster, plan, target, way.backups[0], need)
+
+
+def _refuse_want_of_room(cluster: Cluster, way: Route, found: Mapping[str, Progress]) -> int:
+    """Return the MiB that each host needs beside what it has; raises Refusal for want of them."""
+    size = max(backup.size for backup in way.backups) >> 20
+    need = size + size // 10 + cluster.postgresql.minimum_free_mib
+    for name, one in found.items():
+        if one["free_mib"] < need:
+            raise Refusal(
+                f"{name} has {one['free_mib']} MiB free beside {cluster.postgresql.data_dir}, and"
+                f" {need} MiB are needed: the old data stays while the new is made",
+                "enlarge that file system, or remove what an earlier restore left"
+                f" ({cluster.postgresql.data_dir}.before-*).",
+            )
+    return need
+
+
+def _chosen(cluster: Cluster) -> str:
+    """Return who is to do the work: a replica that streams, whom clients miss least."""
+    urls = {member.name: cluster.rest_url(member) for member in cluster.postgres_members}
+    first = cluster.postgres_members[0].name
+    members = [PatroniMember(**one) for one in ask(first, PatroniStatus, urls=urls) or []]
+    idle = [m.name for m in members if m.is_healthy and not m.is_leader]
+    return idle[0] if leader(members) and idle else first
+
+
+def _lines(cluster: Cluster, plan: Plan, target: Target, backup: Backup, need: int) -> list[str]:
+    older = f" or one of {len(plan.backups) - 1} older" if len(plan.backups) > 1 else ""
+    names = ", ".join(node.name for node in cluster.postgres_members)
+    ended = f"{datetime.fromtimestamp(backup.stopped, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return [
+        "",
+        f"Restore of {cluster.general.name} to: {target}",
+        f"  from       backup {backup.label}{older}, which ended {ended}",
+        f"  along      timeline {plan.timeline}",
+        f"  on         {plan.host}, which leads afterwards; the others are filled anew",
+        f"  old data   stays in {plan.aside(cluster)} on {names}",
+        f"  room       {need} MiB on each of them",
+        "  lost       all that was committed after the target, for clients",
+    ]
+
+
+def is_swapped(cluster: Cluster, plan: Plan, progress: Progress) -> bool:
+    """Say whether a host has put its data aside for what was restored, or for a copy of that."""
+    there = progress["directories"]
+    return plan.aside(cluster) in there and plan.source not in there
+
+
+def mine(plan: Plan) -> bool:
+    """Say whether this host is the one that is restored."""
+    return bool(host.name == plan.host)

@@ -1,0 +1,166 @@
+"""The beginning of a restore: what is asked for, whether it can be done, and a person's word."""
+
+import sys
+
+import click
+from gevent.lock import BoundedSemaphore
+from pyinfra import host
+from pyinfra.api import OperationError, StringCommand, operation
+from pyinfra.api.exceptions import DeployError
+
+import plan as main
+from cluster import Cluster
+from decisions import Refusal
+from facts.patroni import PatroniConfig
+from operations import Commands, config_files, restore_plan
+from operations.config_files import Directory, File
+from operations.peers import ask
+from operations.restore_plan import UNDO, Plan, is_swapped, mine, work_dir
+from platforms import Platform
+from recovery_target import FORMS, Target, parse
+
+SCRIPT = "/usr/local/sbin/pgha-restore"
+UNIT = "/etc/systemd/system/pgha-restore@.service"
+# How PostgreSQL is told where to stop; latest is no target to it.
+GOALS = {
+    "latest": "",
+    "time": "-c recovery_target_time='{}'",
+    "lsn": "-c recovery_target_lsn='{}'",
+    "xid": "-c recovery_target_xid='{}'",
+    "name": "-c recovery_target_name='{}'",
+    "backup": "-c recovery_target=immediate",
+}
+
+_turn = BoundedSemaphore()
+_agreed: list[Plan] = []
+
+
+def plan_of_run(cluster: Cluster, platform: Platform) -> Plan:
+    """Return the plan of this run, shown and agreed to once; raises DeployError."""
+    with _turn:
+        if not _agreed:
+            text = str(host.data.get("target") or "")
+            if not text:
+                raise DeployError(f"no target is given\n    HINT: add --data target=, {FORMS}")
+            found = restore_plan.everybody(cluster, platform)
+            try:
+                refuse_pause(cluster)
+                one, lines = _going_on(cluster, text, restore_plan.begun(found)) or (
+                    restore_plan.new(cluster, text, found)
+                )
+            except Refusal as refusal:
+                raise DeployError(str(refusal)) from None
+            agree(cluster, lines)
+            _agreed.append(one)
+        return _agreed[0]
+
+
+def _going_on(cluster: Cluster, text: str, plan: Plan | None) -> tuple[Plan, list[str]] | None:
+    """Return the plan that a run left unfinished, if it is for the same target."""
+    if plan is None:
+        return None
+    if plan.target != text:
+        what = "an undo" if plan.target == UNDO else f"a restore to {plan.target}"
+        raise Refusal(
+            f"{what} was begun ({plan.stamp}) and is not finished",
+            "day2/restore_undo.py goes on with it."
+            if plan.target == UNDO
+            else f"finish it with --data target='{plan.target}', or give it up by"
+            " day2/restore_undo.py.",
+        )
+    return plan, ["", f"Restore of {cluster.general.name} to {text}: going on since {plan.stamp}"]
+
+
+def refuse_pause(cluster: Cluster) -> None:
+    """Refuse (Refusal) while Patroni is paused: it would start nothing that was restored."""
+    first = cluster.postgres_members[0]
+    live = ask(first.name, PatroniConfig, url=cluster.rest_url(first))
+    if live and live.get("pause"):
+        raise Refusal("Patroni is paused, and would start nothing", "`patronictl resume` first.")
+
+
+def agree(cluster: Cluster, lines: list[str]) -> None:
+    """Show what is going to be done, and go on only with the cluster's name; `--dry` needs none."""
+    for line in lines:
+        click.echo(line, err=True)
+    if main.command_line.get("dry"):
+        return
+    name, word = cluster.general.name, host.data.get("confirm")
+    if word is None and sys.stdin.isatty():
+        word = click.prompt(f"Type the cluster's name to go on ({name})", err=True)
+    if str(word) != name:
+        raise DeployError(
+            f"nobody confirmed that {name} is meant\n"
+            f"    HINT: type its name when asked, or add --data confirm={name}. -y is not enough."
+        )
+
+
+def files(
+    cluster: Cluster, platform: Platform, plan: Plan, timeline: int, highest: int
+) -> list[File | Directory]:
+    """Return what does the work on the host that is restored.
+
+    + timeline: to follow
+    + highest: the highest that is taken
+    """
+    is_undo = plan.target == UNDO
+    target = Target("latest") if is_undo else parse(plan.target)
+    script = config_files.render(
+        "pgha-restore.j2",
+        bin=platform.postgresql_bin,
+        work=work_dir(cluster),
+        run="/run/pgha-restore",
+        directory=plan.source,
+        stanza=cluster.stanza,
+        port=cluster.postgresql.port,
+        backups=plan.backups,
+        rehearsed=target.kind != "latest",
+        goal=GOALS[target.kind].format(target.value),
+        timeline=timeline,
+        # A backup's own timeline, and an old data directory's, may have no history any more.
+        follow="current" if is_undo or target.kind == "backup" else timeline,
+        highest=highest,
+    )
+    unit = config_files.render("pgha-restore.service.j2", cluster=cluster, script=SCRIPT)
+    return [File(SCRIPT, script, mode="755", check="sh -n {}"), File(UNIT, unit)]
+
+
+@operation()
+def noted(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
+    """
+    Write down what this restore is going to do; from then on no deploy interferes.
+
+    + cluster: the whole cluster
+    + platform: of this host
+    + plan: of this restore
+
+    **Example:**
+
+    .. code:: python
+
+        restore_start.noted(name="Note the plan", cluster=cluster, platform=platform, plan=plan)
+    """
+    progress = restore_plan.progress_of(host.name, cluster, platform)
+    work, earlier = work_dir(cluster), progress["plan"]
+    wanted: list[File | Directory] = [
+        Directory(work, "postgres", "postgres", "700"),
+        File(f"{work}/plan", f"{plan.text}\n", "postgres", "postgres", "600"),
+    ]
+    if mine(plan) and not progress["mark"].startswith("promoted"):
+        wanted += files(cluster, platform, plan, plan.timeline, plan.highest)
+        if plan.backups and not is_swapped(cluster, plan, progress):
+            wanted.insert(1, Directory(plan.source, "postgres", "postgres", "700"))
+    replaces = plan.target == UNDO and earlier and earlier["target"] != UNDO
+    if earlier and not replaces and restore_plan.read(earlier) != plan:
+        raise OperationError(
+            f"{host.name} has another plan: somebody else has just begun a restore\n"
+            "    HINT: see who; only one of you can go on."
+        )
+    different = config_files.differing(wanted, config_files.read(wanted))
+    if not earlier or replaces:
+        # What a restore that ended, or is given up, has left; never old data.
+        yield StringCommand("systemctl stop 'pgha-restore@*.service' && rm -rf", work)
+        different = wanted
+    if not different:
+        host.noop("the plan is written down")
+    yield from config_files.written(different, "systemctl daemon-reload")
