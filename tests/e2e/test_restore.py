@@ -1,0 +1,248 @@
+"""The cluster goes back to a moment with exactly what was acknowledged by then, and forth again."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+import pytest
+
+from tests.e2e import deadlines
+from tests.e2e import testbed as bed
+
+RESTORE, UNDO = "day2/restore.py", "day2/restore_undo.py"
+CONFIRM = ("--data", "confirm=pgha")
+OLD = "/data/pgdata.before-*"
+# Where a restore is killed: each name is an operation that has begun a moment ago.
+KILLED_AT = (
+    "Write the plan down",
+    "Restore a backup beside the data, up to the target",
+    "Stop the replicas",
+    "Stop the primary",
+    "Let etcd forget who led",
+    "Promote what was restored",
+    "Put the old data aside and start the restored",
+    "Take a full backup",
+    "Put the replicas' old data aside and fill them",
+    "Wait until this member leads or streams",
+)
+
+
+class Writer(threading.Thread):
+    """Inserts one row after the other through HAProxy, and knows which were acknowledged."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(daemon=True)
+        self.first, self.turn = number * 1_000_000, threading.Lock()
+        self.done, self.ends_with_the_cluster = threading.Event(), False
+        self.acknowledged: set[int] = set()
+        self.unknown: set[int] = set()
+
+    def run(self) -> None:
+        row, connection = self.first, None
+        while not self.done.is_set():
+            with self.turn:
+                row += 1
+                try:
+                    connection = connection or bed.connect(bed.RW)
+                    connection.execute("INSERT INTO written VALUES (%s)", (row,))
+                    self.acknowledged.add(row)
+                except psycopg.Error:
+                    self.unknown.add(row)
+                    connection = None
+                    if self.ends_with_the_cluster:
+                        return
+            time.sleep(0.02)  # the lock goes to whoever waits for it
+
+
+@contextmanager
+def writing(count: int = 3) -> Iterator[list[Writer]]:
+    """Let writers work until the block ends."""
+    with bed.connect(bed.RW) as connection:
+        connection.execute("DROP TABLE IF EXISTS written")
+        connection.execute("CREATE TABLE written (id int PRIMARY KEY)")
+    writers = [Writer(number) for number in range(1, count + 1)]
+    for writer in writers:
+        writer.start()
+    try:
+        yield writers
+    finally:
+        for writer in writers:
+            writer.done.set()
+        for writer in writers:
+            writer.join(deadlines.COMMAND)
+
+
+def moment(writers: list[Writer]) -> tuple[str, set[int]]:
+    """Return a moment in which no write is under way, and what was acknowledged by then."""
+    with ExitStack() as held:
+        for writer in writers:
+            held.enter_context(writer.turn)
+        time.sleep(0.1)
+        now = bed.sql(bed.primary(), "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC',"
+                      " 'YYYY-MM-DD HH24:MI:SS.US+00:00')")  # fmt: skip
+        time.sleep(0.1)
+        return now, union(writer.acknowledged for writer in writers)
+
+
+def union(parts: Iterable[set[int]]) -> set[int]:
+    return set[int]().union(*parts)
+
+
+def rows() -> set[int]:
+    with bed.connect(bed.RW) as connection:
+        return {row for (row,) in connection.execute("SELECT id FROM written")}
+
+
+def timeline() -> int:
+    return int(bed.members()[bed.primary()]["timeline"])
+
+
+def failed_over() -> None:
+    """Kill the primary's host, and wait until all is well again under another."""
+    old = bed.primary()
+    bed.docker("kill", "-s", "KILL", bed.container(old))
+    try:
+        bed.wait_until("a new primary", lambda: bed.primary() not in ("", old), deadlines.FAILOVER)
+    finally:
+        bed.docker("start", bed.container(old))
+    bed.wait_until("the old primary streams again", bed.healthy, deadlines.REJOIN)
+
+
+def restore(target: str, script: str = RESTORE) -> bed.Run:
+    words = ("--data", f"target={target}") if script == RESTORE else ()
+    return bed.pyinfra(script, "-y", *words, *CONFIRM)
+
+
+@pytest.fixture
+def room(cluster: None) -> Iterator[None]:
+    """Old data is removed when the test has seen it."""
+    yield
+    for node in bed.NODES:
+        bed.on(node, f"rm -rf {OLD}")
+
+
+def test_to_a_time_across_a_failover_and_back(room: None) -> None:
+    with writing() as writers:
+        failed_over()
+        bed.wait_until("writes", lambda: writers[0].acknowledged, deadlines.SERVICE_BACK)
+        target, by_then = moment(writers)
+        before, lost = timeline(), union(writer.unknown for writer in writers)
+        for writer in writers:
+            writer.ends_with_the_cluster = True
+        bed.wait_until(
+            "writes after the target",
+            lambda: all(writer.acknowledged - by_then for writer in writers),
+            deadlines.SERVICE_BACK,
+        )
+        run = restore(target)
+        assert run.code == 0, run.stderr[-6000:]
+    found, started = rows(), timeline()
+    # Of what broke off in the failover nobody was told whether it is there.
+    assert by_then <= found <= by_then | lost
+    assert started > before
+    assert f"Restore to {target} of pgha is done" in run.stdout
+    assert bed.healthy()
+    for node in bed.NODES:
+        assert bed.on(node, f"cat {OLD}/PG_VERSION") == "18", "the old data is beside the new"
+    assert bed.deploy().changes == []
+    run = restore("", UNDO)
+    assert run.code == 0, run.stderr[-6000:]
+    assert timeline() > started
+    assert union(writer.acknowledged for writer in writers) <= rows()
+    assert bed.deploy().changes == []
+
+
+def test_exactly_the_rows_up_to_the_target(room: None) -> None:
+    """The same without writers after it, where nothing has to be left open."""
+    with writing() as writers:
+        bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)
+        target, by_then = moment(writers)
+        bed.wait_until(
+            "writes after the target",
+            lambda: all(writer.acknowledged - by_then for writer in writers),
+            deadlines.SERVICE_BACK,
+        )
+    assert not any(writer.unknown for writer in writers)
+    everything = rows()
+    assert restore(target).code == 0
+    assert rows() == by_then
+    assert restore("", UNDO).code == 0
+    assert rows() == everything, "the old primary's data had all"
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("2099-01-01 00:00:00Z", "is in the future"),
+        ("2020-01-01 00:00:00Z", "before the end of the oldest backup"),
+        ("FFFF/0", "the archive lacks"),
+        ("20200101-010000F", "there is no backup"),
+        ("name:nobody made this", "the target is not in the archive"),
+        ("xid:4000000000", "the target is not in the archive"),
+    ],
+)
+def test_a_wrong_target_stops_nobody(cluster: None, target: str, says: str) -> None:
+    primary, before = bed.primary(), timeline()
+    try:
+        run = restore(target)
+        assert run.code != 0
+        assert says in run.stderr
+        assert (bed.primary(), timeline()) == (primary, before)
+        assert bed.healthy()
+    finally:
+        restore("", UNDO)  # where it was refused at once there is nothing to give up
+
+
+def kill_at(operation: str, *arguments: str) -> None:
+    """Start a restore and kill it a moment after it starts `operation`."""
+    process = subprocess.Popen(
+        bed.command(RESTORE, "-y", *arguments, *CONFIRM), cwd=bed.ROOT, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if f"Starting operation: {operation}" in line:
+            time.sleep(1)
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stderr.close()
+    assert process.wait(deadlines.DEPLOY) == -signal.SIGKILL, "".join(said[-40:])
+
+
+def test_killed_restores_are_finished_by_the_next(room: None) -> None:
+    with bed.connect(bed.RW) as connection:
+        connection.execute("DROP TABLE IF EXISTS written")
+        connection.execute("CREATE TABLE written (id int PRIMARY KEY)")
+        connection.execute("INSERT INTO written VALUES (1)")
+    target, _ = moment([])
+    with bed.connect(bed.RW) as connection:
+        connection.execute("INSERT INTO written VALUES (2)")
+    for operation in KILLED_AT:
+        kill_at(operation, "--data", f"target={target}")
+        if operation == KILLED_AT[0]:
+            continue  # it may have written nothing down yet
+        refusal = bed.pyinfra("deploy.py", "-y")
+        assert refusal.code != 0, operation
+        assert "is in the middle of a restore" in refusal.stderr, operation
+    other = restore("latest")
+    assert "was begun" in other.stderr
+    run = restore(target)
+    assert run.code == 0, run.stderr[-6000:]
+    assert rows() == {1}
+    assert bed.healthy()
+    assert bed.deploy().changes == []
+
+
+def test_a_dry_run_changes_nothing(cluster: None) -> None:
+    run = bed.pyinfra(RESTORE, "--dry", "--data", "target=latest")
+    assert run.code == 0, run.stderr[-4000:]
+    assert "Restore of pgha to: latest" in run.stderr
+    for node in bed.NODES:
+        assert bed.on(node, "ls -d /data/pgdata.*", check=False) == ""
+    assert bed.deploy().changes == []
