@@ -12,7 +12,7 @@ from faults.answers import Write
 from faults.catalogue import FAULTS
 from faults.trial import Trial
 
-TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+HERE = Path(__file__).resolve().parent
 # The picture: so many columns at most, of a quarter of a second or more each.
 COLUMNS, COLUMN_SECONDS = 240, 0.25
 
@@ -70,7 +70,7 @@ def picture(writes: Sequence[Write], trial: Trial) -> Picture:
 def html(cluster: str, drills: Sequence[tuple[Trial, Sequence[Write]]]) -> str:
     """Return the report as one self-contained document."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     told = [(trial, FAULTS[trial.fault], picture(writes, trial)) for trial, writes in drills]
