@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint unit e2e test-faults el-smoke test-el test-all bench bench-failover \
+.PHONY: help demo test lint unit e2e test-long test-backup test-faults el-smoke test-el test-all bench bench-failover \
     clean lock
 
 help:  ## show this list
@@ -21,14 +21,25 @@ lint: .venv/ready  ## style and types
 	$(BIN)/mypy .
 
 unit: .venv/ready  ## the tests that need no hosts
-	$(BIN)/pytest -q -m "not e2e"
+	$(BIN)/pytest -q -n auto -m "not e2e"
 
 # A testbed of their own: a running demo is left alone. What failed is left for a look.
 e2e: export PGHA_TESTBED = pgha-test
 e2e: .venv/ready  ## the tests on real services in containers
 	$(BIN)/python testbed/testbed.py up --outsider
-	@$(BIN)/pytest -v --tb=short -m e2e tests/e2e || { status=$$?; \
+	@$(BIN)/pytest -v --tb=short -m "e2e and not long" tests/e2e || { status=$$?; \
 	    echo "the containers $$PGHA_TESTBED-* are left for a look"; exit $$status; }
+	@$(BIN)/python testbed/testbed.py down >/dev/null
+
+test-long: export PGHA_TESTBED = pgha-test
+test-long: .venv/ready  ## what takes minutes each: replaced authority, the other transport, restores
+	@$(BIN)/pytest -v --tb=short -m "e2e and long" tests/e2e
+	@$(BIN)/python testbed/testbed.py down >/dev/null
+
+test-backup: export PGHA_TESTBED = pgha-test
+test-backup: .venv/ready  ## backups, rehearsals and restores, all of their tests
+	@$(BIN)/pytest -v --tb=short -m e2e $(addprefix tests/e2e/test_,backup.py backup_access.py \
+	    backup_tls.py rehearsal.py restore.py)
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 
 test-faults: export PGHA_FAULTS = every
@@ -62,7 +73,7 @@ test-el: .venv/ready  ## deploys, failovers, archive and backups on look-alikes 
 	$(call on_a_look_alike,el8,$(EL_TESTS))
 	$(call on_a_look_alike,el9,$(EL_TESTS))
 
-test-all: test test-faults test-el bench bench-failover  ## tests and measurements (half a day)
+test-all: test test-long test-faults test-el bench bench-failover  ## tests and measurements (half a day)
 
 bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 	$(BIN)/python bench/deploy.py

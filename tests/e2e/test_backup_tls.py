@@ -9,6 +9,7 @@ from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 from tests.e2e.test_backup import PGBACKREST, in_repository, info, switched_segment
 
+pytestmark = pytest.mark.long
 TLS = ("--data", "pgbackrest_transport=tls")
 NODE1 = bed.HOSTS["node1"].address
 

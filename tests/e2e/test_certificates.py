@@ -277,6 +277,7 @@ def believed(node: str) -> None:
         assert wanted == (set() if port == 8008 else {name.removeprefix("subject=")}), (node, port)
 
 
+@pytest.mark.long
 def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path: Path) -> None:
     leader, before, since = bed.primary(), bed.secrets(), started()
     keys = public_keys()
@@ -334,6 +335,7 @@ def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path:
     assert bed.deploy().changes == []
 
 
+@pytest.mark.long
 def test_passwords_are_renewed_without_a_lost_write(cluster: None) -> None:
     before, leader = bed.secrets(), bed.primary()
     with writing(new_sessions=False) as writes:

@@ -105,6 +105,7 @@ def test_nobody_waits_where_the_settings_say_async(cluster: None) -> None:
     assert bed.deploy().changes == []
 
 
+@pytest.mark.long
 def test_writes_go_on_while_all_of_etcd_is_away(cluster: None) -> None:
     """Twice as long as the leader's lease lasts."""
     before, primary = timeline(), bed.primary()
