@@ -145,6 +145,8 @@ def primary() -> Iterator[World]:
     stale = home / "backups/one/postgresql.auto.conf"
     stale.write_text("work_mem = '5MB'\nrecovery_target_time = '2000-01-01'\n")
     (home / "backups/one/patroni.dynamic.json").write_text("{}")
+    with (home / "backups/one/postgresql.conf").open("a") as file:  # as Patroni writes it
+        file.write("recovery_target = ''\nrecovery_target_lsn = ''\nrecovery_target_xid = ''\n")
     made.sql("INSERT INTO t VALUES (2)", "SELECT pg_create_restore_point('before three')")
     made.moment = made.sql("SELECT clock_timestamp()")
     made.backup("two")
