@@ -156,6 +156,7 @@ def test_to_a_time_across_a_failover_and_back(room: None) -> None:
     assert bed.deploy().changes == []
 
 
+@pytest.mark.long
 def test_exactly_the_rows_up_to_the_target(room: None) -> None:
     """The same without writers after it, where nothing has to be left open."""
     with writing() as writers:
@@ -174,6 +175,7 @@ def test_exactly_the_rows_up_to_the_target(room: None) -> None:
     assert rows() == everything, "the old primary's data had all"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("target", "says"),
     [
@@ -215,6 +217,7 @@ def kill_at(operation: str, *arguments: str) -> None:
     assert process.wait(deadlines.DEPLOY) == -signal.SIGKILL, "".join(said[-40:])
 
 
+@pytest.mark.long
 def test_killed_restores_are_finished_by_the_next(room: None) -> None:
     with bed.connect(bed.RW) as connection:
         connection.execute("DROP TABLE IF EXISTS written")
