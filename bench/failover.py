@@ -7,8 +7,9 @@
     python bench/failover.py --quiet 30 --price    # minutes without a fault; the price of quorum
 
 On containers of its own (testbed pgha-bench, left standing with --keep). Each trial is added to
-docs/failover.jsonl when it ends, so that a run that is broken off is not lost; the page
-docs/failover.md is made from all that this file has. A breach of an invariant stops the run.
+docs/failover.jsonl when it ends, so that a run that is broken off is not lost; docs/failover.md and
+the figures in docs/failure-modes.md are made from all that this file has. A breach of an invariant
+stops the run.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from testbed import hands
 
 RECORDS = HERE.root / "docs" / "failover.jsonl"
 PAGE = HERE.root / "docs" / "failover.md"
+MODES = HERE.root / "docs" / "failure-modes.md"
 OUT = HERE.root / "bench" / ".out" / "failover"
 DEPLOY = (sys.executable, "-m", "pyinfra", "inventories/docker.py", "deploy.py", "-y")
 # As the goal says; in tests the same fault lasts a minute.
@@ -48,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     measured = attempt(lambda: measure_all(options))
     PAGE.write_text(failover_page.page(read()))
-    say(f"{PAGE.name} has what {RECORDS.name} has")
+    MODES.write_text(failover_page.with_figures(MODES.read_text(), read()))
+    say(f"{PAGE.name} and {MODES.name} have what {RECORDS.name} has")
     if not options.keep:
         attempt(lambda: containers("down"))
     return 0 if measured else 1

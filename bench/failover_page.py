@@ -140,6 +140,20 @@ def every(by_kind: Mapping[str, Trials]) -> str:
     return section("Every fault", ["fault", *HEAD, "members stream again after, max"], rows)
 
 
+def with_figures(text: str, records: Sequence[Record]) -> str:
+    """Return docs/failure-modes.md with median and maximum in each row that has trials."""
+    lines = []
+    for line in text.splitlines():
+        name = line.split("`")[1] if line.startswith("| `") else ""
+        values = [record.told["outage"] for record in records if record.kind == name]
+        if values:
+            cells = line.split("|")
+            cells[4] = f" {median(values):.1f} / {max(values):.1f} "
+            line = "|".join(cells)
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def together(trials: Trials) -> str:
     """Return what all trials together lost."""
     acknowledged = sum(one["acknowledged"] for one in trials)

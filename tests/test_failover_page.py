@@ -73,6 +73,16 @@ def test_every_fault_has_a_row_once_it_was_tried() -> None:
     assert "replica-killed" not in page
 
 
+def test_the_figures_go_into_the_row_of_their_fault() -> None:
+    rows = "| fault | does | sees | figures | |\n| `switchover` | a | b | | drill |\n"
+    rows += "| `cut` | a | b | | |"
+    records = [Record("switchover", told(outage=n)) for n in (1.0, 2.0, 4.0)]
+    filled = failover_page.with_figures(rows, records)
+    assert "| `switchover` | a | b | 2.0 / 4.0 | drill |" in filled
+    assert "| `cut` | a | b | | |" in filled
+    assert failover_page.with_figures(filled, records) == filled
+
+
 def test_other_things_that_were_measured() -> None:
     quiet = {"seconds": 1800, "freezes": 200, "acknowledged": 9, "unanswered": 1, "outage": 3.1,
              "breaches": []}  # fmt: skip
