@@ -21,7 +21,7 @@ lint: .venv/ready  ## style and types
 	$(BIN)/mypy .
 
 unit: .venv/ready  ## the tests that need no hosts
-	$(BIN)/pytest -q -n auto -m "not e2e"
+	$(BIN)/pytest -q -m "not e2e"
 
 # A testbed of their own: a running demo is left alone. What failed is left for a look.
 e2e: export PGHA_TESTBED = pgha-test
