@@ -52,8 +52,8 @@ test-faults: .venv/ready  ## every fault twice under load; FAULTS="a b" for some
 EL_SMOKE := tests/e2e/test_deploy.py::test_second_run_changes_nothing \
     tests/e2e/test_deploy.py::test_no_failed_unit_anywhere \
     tests/e2e/test_verify.py::test_all_proofs_hold_on_a_healthy_cluster
-EL_TESTS := tests/e2e/test_deploy.py tests/e2e/test_failover.py tests/e2e/test_backup.py \
-    tests/e2e/test_verify.py
+EL_TESTS := $(addprefix tests/e2e/test_,deploy.py failover.py backup.py verify.py \
+    restore.py::test_to_a_time_across_a_failover_and_back)
 
 # $(1): the image that hosts stand on; $(2): tests. The image is built outside of any test's deadline.
 define on_a_look_alike
@@ -69,7 +69,7 @@ el-smoke: .venv/ready  ## deploy, second run and proofs on a look-alike of Enter
 	$(call on_a_look_alike,el8,$(EL_SMOKE))
 
 test-el: export PGHA_TESTBED = pgha-test
-test-el: .venv/ready  ## deploys, failovers, archive and backups on look-alikes of EL 8, then 9
+test-el: .venv/ready  ## deploys, failovers, backups, a restore on look-alikes of EL 8, then 9
 	$(call on_a_look_alike,el8,$(EL_TESTS))
 	$(call on_a_look_alike,el9,$(EL_TESTS))
 
