@@ -137,6 +137,24 @@ def route(target: Target, backups: Sequence[Backup], archive: Archive, now: floa
     return Route(found if target.kind in ("xid", "name") else found[:1], timeline)
 
 
+def tries(backups: Sequence[Backup], segment_bytes: int) -> tuple[str, ...]:
+    """Return the labels of backups that are tried one after the other, the newest first.
+
+    From the second on each has the number of the last segment that it has to replay, as
+    `label=<16 digits>`: what comes later, the one before has seen.
+    """
+    newest, *older = backups
+    per_log = (1 << 32) // segment_bytes
+    ends = [backup.stop // segment_bytes for backup in backups]
+    return (
+        newest.label,
+        *(
+            f"{backup.label}={end // per_log:08X}{end % per_log:08X}"
+            for backup, end in zip(older, ends, strict=False)
+        ),
+    )
+
+
 def _begins_before(target: Target, backup: Backup) -> bool:
     if target.kind == "time":
         return backup.stopped < target.when

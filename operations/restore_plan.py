@@ -20,7 +20,7 @@ from facts.restorable import ArchiveListing, RestorableBackups
 from facts.restore import Progress, RestoreProgress
 from operations.peers import ask
 from platforms import Platform
-from recovery import Backup, Route, route
+from recovery import Backup, Route, route, tries
 from recovery_target import Target, parse
 
 UNDO = "undo"
@@ -39,7 +39,7 @@ class Plan:
     + stamp: when it began; the names of what is put aside end with it
     + host: where the database is restored, and who leads afterwards
     + source: its directory there, until it takes the data directory's place
-    + backups: labels, the first to try first
+    + backups: labels, the first to try first, as `recovery.tries` tells how far
     + timeline: which one to follow
     + highest: the highest timeline that anybody knew
     """
@@ -138,7 +138,7 @@ def new(cluster: Cluster, text: str, found: Mapping[str, Progress]) -> tuple[Pla
         stamp=stamp(),
         host=_chosen(cluster),
         source=f"{work_dir(cluster)}/data",
-        backups=tuple(backup.label for backup in way.backups),
+        backups=tries(way.backups, archive.segment_bytes),
         timeline=way.timeline,
         highest=max(known),
     )

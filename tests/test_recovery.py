@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decisions import Refusal
-from recovery import Archive, Backup, Leg, Route, first_missing, holds, legs, route, segment
+from recovery import (
+    Archive,
+    Backup,
+    Leg,
+    Route,
+    first_missing,
+    holds,
+    legs,
+    route,
+    segment,
+    tries,
+)
 from recovery_target import Target, parse, position, shown
 
 MIB16 = 16 << 20
@@ -222,6 +233,13 @@ def test_without_a_backup_or_with_none_on_the_way_there_is_no_way() -> None:
         route(Target("latest"), [], ARCHIVE, NOW)
     with pytest.raises(Refusal, match="no backup lies on the way to timeline 4"):
         route(Target("latest"), [GIVEN_UP], ARCHIVE, NOW)
+
+
+def test_each_older_backup_replays_up_to_the_end_of_the_next() -> None:
+    assert tries([MIDDLE, OLD], MIB16) == (MIDDLE.label, f"{OLD.label}={6:016X}")
+    assert tries([OLD], MIB16) == (OLD.label,)
+    far = backup("20260105-010000F", 4, 256 + 3, 5000)
+    assert tries([far, OLD], MIB16)[1].endswith("=0000000100000003")
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, unique=True), st.integers(0, 25 * MIB16))

@@ -190,6 +190,17 @@ def test_an_older_backup_is_tried_where_a_newer_lies_behind_the_target(world: Wo
     assert world.mark == "reached with one"
 
 
+def test_an_older_backup_does_not_replay_what_a_newer_one_has(world: World) -> None:
+    behind = f"{int(world.last[8:], 16) - 1:016X}"
+    goal = GOALS["name"].format("never")
+    said = world.script("reached", goal=goal, backups=("two", f"one={behind}"))
+    assert "the target is not in the archive" in said
+    assert "one does not lead to the target" in world.log
+    assert world.log.count(f'restored log file "{world.last}"') == 1
+    goal = GOALS["name"].format("before three")
+    assert world.script("reached", goal=goal, backups=("two", f"one={behind}")).startswith("0 ")
+
+
 def test_what_is_not_in_the_archive_is_refused_and_nothing_promoted(world: World) -> None:
     goal, before = GOALS["name"].format("never"), world.archived
     said = world.script("reached", goal=goal, backups=("two", "one"))
