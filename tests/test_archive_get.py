@@ -83,9 +83,24 @@ def test_a_repository_that_lacks_a_file_is_left_alone_for_five_seconds(archive: 
     assert archive.get(SEGMENT) == 0
 
 
-def test_a_promotion_never_asks_the_repository_for_history(archive: Archive) -> None:
-    assert [archive.get(HISTORY) for _ in range(3)] == [1, 1, 1]
-    assert archive.asked == []
+def test_a_history_that_the_primary_does_not_have_comes_from_the_repository(
+    archive: Archive,
+) -> None:
+    assert [archive.get(HISTORY) for _ in range(2)] == [1, 0]
+
+
+def test_a_promotion_has_its_answer_already(archive: Archive) -> None:
+    archive.answers(1)
+    assert [archive.get(HISTORY) for _ in range(9)] == [1] * 9
+    archive.forget(f"lacks-{HISTORY}", 50)
+    assert archive.get(HISTORY) == 1
+    assert archive.asked == [HISTORY], "once a minute"
+    archive.answers(0)
+    assert archive.get(SEGMENT) == 1
+    assert archive.get(SEGMENT) == 0, "that one is missing says nothing of others"
+    archive.forget("gives", 61)
+    archive.forget(f"lacks-{HISTORY}", 61)
+    assert archive.get(HISTORY) == 0
 
 
 @pytest.mark.parametrize("status", [AWAY, 124, 137, 255])

@@ -206,6 +206,7 @@ def public_keys() -> set[str]:
     }
 
 
+@pytest.mark.long
 def test_certificates_are_renewed_without_a_lost_write(cluster: None) -> None:
     before, keys, leader = serials(), public_keys(), bed.primary()
     with writing(new_sessions=True) as writes:

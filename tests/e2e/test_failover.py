@@ -3,6 +3,7 @@
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
@@ -35,6 +36,7 @@ def test_haproxy_that_has_just_started_sends_no_write_to_a_replica(cluster: None
         assert found == [f"{bed.HOSTS[bed.primary()].address} false"] * 5, command
 
 
+@pytest.mark.long
 def test_killed_primary_is_replaced_and_comes_back(cluster: None) -> None:
     old = bed.primary()
     with bed.connect(bed.RW) as connection:

@@ -125,6 +125,7 @@ def room(cluster: None) -> Iterator[None]:
         bed.on(node, f"rm -rf {OLD}")
 
 
+@pytest.mark.long
 def test_to_a_time_across_a_failover_and_back(room: None) -> None:
     with writing() as writers:
         failed_over()

@@ -103,6 +103,7 @@ def test_dropped_parameter_is_removed_and_a_foreign_one_stays(cluster: None) -> 
     assert bed.deploy().changes == []
 
 
+@pytest.mark.long
 def test_etcd_restarts_in_turn(cluster: None) -> None:
     def started() -> list[str]:
         ask = "systemctl show -p ExecMainStartTimestampMonotonic --value etcd"
