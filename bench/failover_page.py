@@ -97,8 +97,8 @@ def page(records: Sequence[Record]) -> str:
 
 def heading(records: Sequence[Record]) -> str:
     """Return where and when this was measured."""
-    days = sorted({record.day for record in records}) or ["never"]
-    when = " to ".join(dict.fromkeys((days[0], days[-1])))
+    days = sorted({record.day for record in records})
+    when = " to ".join(dict.fromkeys(days[:1] + days[-1:])) or "which has not run yet"
     linux = ".".join(platform.release().split(".")[:2])
     return f"""# How long writes stop, and what is lost
 

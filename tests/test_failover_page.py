@@ -22,7 +22,7 @@ def row(page: str, start: str) -> list[str]:
 
 
 def test_nothing_was_measured() -> None:
-    assert "never" in failover_page.page([])
+    assert "not run yet" in failover_page.page([])
 
 
 def test_a_goal_that_holds_and_one_that_is_missed() -> None:
