@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -51,10 +52,12 @@ def chosen() -> list[Fault]:
 @pytest.fixture(scope="module")
 def told(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Print a line at once: all of this takes minutes."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    plugins = request.config.pluginmanager
+    reporter: Any = plugins.get_plugin("terminalreporter")
+    capture: Any = plugins.get_plugin("capturemanager")
 
     def tell(line: str) -> None:
-        if reporter is not None:
+        with capture.global_and_fixture_disabled():
             reporter.ensure_newline()
             reporter.write_line(line)
             reporter.flush()
