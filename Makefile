@@ -32,7 +32,7 @@ e2e: .venv/ready  ## the tests on real services in containers
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 
 test-long: export PGHA_TESTBED = pgha-test
-test-long: .venv/ready  ## the tests of minutes each: killed deploys, restores, replaced authority
+test-long: .venv/ready  ## the tests of minutes each: restores, the other transport, a new authority
 	@$(BIN)/pytest -v --tb=short -m "e2e and long" tests/e2e
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 

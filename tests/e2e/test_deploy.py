@@ -35,7 +35,6 @@ def kill_deploy_at(operation: str) -> None:
     assert process.wait(deadlines.COMMAND) == -signal.SIGKILL, "".join(said[-40:])
 
 
-@pytest.mark.long
 def test_killed_deploys_are_finished_by_the_next(fresh: None) -> None:
     bed.testbed("down")
     bed.up()
