@@ -261,6 +261,9 @@ def _peer_local(member: Host, paths: _Paths) -> EtcdLocal:
 
 
 def _join(cluster: Cluster, here: Host, paths: _Paths, listed: list[EtcdMember]) -> Commands:
+    # Its unit tries every two seconds. Once it may start it would, and the restart that follows
+    # would kill it while it learns who it is: it has a log then, and knows nobody for ever.
+    yield StringCommand("systemctl stop", UNIT)
     url = cluster.etcd_peer_url(here)
     etcdctl = StringCommand(ETCDCTL, "--endpoints", QuoteString(cluster.etcd_endpoints))
     for member in listed:
