@@ -140,6 +140,15 @@ def secrets_path() -> Path:
     return secrets_source().path
 
 
+def refuse_without_secrets(why: str, hint: str = "bring the file to this machine.") -> None:
+    """Refuse a run for a cluster that exists where there is no secrets file.
+
+    + why: what is missing with it, as the end of "there is no secrets.yml…"
+    """
+    if secrets_are_new():
+        raise DeployError(f"there is no {secrets_path()}{why}\n    HINT: {hint}")
+
+
 _turn = BoundedSemaphore()
 _known: list[Secrets] = []
 

@@ -11,18 +11,13 @@ has a picture of it, and .json the same for programs.
 """
 
 from pyinfra import host
-from pyinfra.api.exceptions import DeployError
 
 import plan
 from operations import drill, preflight, summary
 
 cluster = plan.cluster()
 preflight.identify(cluster, cluster.host(host.name))
-if plan.secrets_are_new():
-    raise DeployError(
-        f"there is no {plan.secrets_path()}, and with it no password to write with\n"
-        "    HINT: bring the file to this machine."
-    )
+plan.refuse_without_secrets(", and with it no password to write with")
 faults = drill.chosen(host.data.get("fault"))
 if plan.first_of([member.name for member in cluster.postgres_members]):
     drill.confirm(cluster, faults)

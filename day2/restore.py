@@ -12,7 +12,6 @@ A run may be killed anywhere: the same command again goes on. day2/restore_undo.
 """
 
 from pyinfra import host
-from pyinfra.api.exceptions import DeployError
 
 import plan
 from operations import (
@@ -32,11 +31,7 @@ from operations import (
 cluster = plan.cluster()
 here = cluster.host(host.name)
 platform, _ = preflight.identify(cluster, here)
-if plan.secrets_are_new():
-    raise DeployError(
-        f"there is no {plan.secrets_path()}, and members of a restored cluster need its passwords\n"
-        "    HINT: bring the file to this machine."
-    )
+plan.refuse_without_secrets(", and members of a restored cluster need its passwords")
 secrets = plan.secrets()
 chosen = restore_start.plan_of_run(cluster, platform)
 is_restored = here.name == chosen.host

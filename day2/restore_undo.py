@@ -9,7 +9,6 @@ goes forth again. A run may be killed anywhere: the same command goes on.
 """
 
 from pyinfra import host
-from pyinfra.api.exceptions import DeployError
 
 import plan
 from operations import (
@@ -29,11 +28,7 @@ from operations import (
 cluster = plan.cluster()
 here = cluster.host(host.name)
 platform, _ = preflight.identify(cluster, here)
-if plan.secrets_are_new():
-    raise DeployError(
-        f"there is no {plan.secrets_path()}, and members of a cluster need its passwords\n"
-        "    HINT: bring the file to this machine."
-    )
+plan.refuse_without_secrets(", and members of a cluster need its passwords")
 secrets = plan.secrets()
 chosen = restore_undo.plan_of_run(cluster, platform)
 is_put_back = here.name == chosen.host  # nobody is where the restore had not stopped the primary

@@ -21,7 +21,6 @@ what it finds. docs/operations.md, "Replace the authority", has the whole way.
 """
 
 from pyinfra import host
-from pyinfra.api.exceptions import DeployError
 
 import plan
 from operations import authority, certificates, patroni, phase, preflight
@@ -29,11 +28,7 @@ from operations import authority, certificates, patroni, phase, preflight
 cluster = plan.cluster()
 here = cluster.host(host.name)
 platform, _ = preflight.identify(cluster, here)
-if plan.secrets_are_new():
-    raise DeployError(
-        f"there is no {plan.secrets_path()}, and with it no authority to sign anything\n"
-        "    HINT: bring the file to this machine."
-    )
+plan.refuse_without_secrets(", and with it no authority to sign anything")
 certificates.refuse_unfit(plan.secrets())
 
 if host.data.get("authority") is not None:

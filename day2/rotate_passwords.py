@@ -20,7 +20,6 @@ the primary waits for no replica, and its slot keeps the WAL.
 """
 
 from pyinfra import host
-from pyinfra.api.exceptions import DeployError
 
 import plan
 from operations import (
@@ -36,11 +35,9 @@ from operations import (
 cluster = plan.cluster()
 here = cluster.host(host.name)
 platform, identity = preflight.identify(cluster, here)
-if plan.secrets_are_new():
-    raise DeployError(
-        f"there is no {plan.secrets_path()}, so nothing can be kept in it\n"
-        "    HINT: deploy first, or bring the file to this machine."
-    )
+plan.refuse_without_secrets(
+    ", so nothing can be kept in it", "deploy first, or bring the file to this machine."
+)
 secrets = plan.rotated_secrets()
 
 if here.is_postgres:

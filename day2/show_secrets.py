@@ -16,11 +16,7 @@ import credentials
 import plan
 from settings import SettingsError
 
-if plan.secrets_are_new():
-    raise DeployError(
-        f"there is no {plan.secrets_path()}\n"
-        "    HINT: the first deploy makes it, or bring it to this machine."
-    )
+plan.refuse_without_secrets("", "the first deploy makes it, or bring it to this machine.")
 if plan.first_of([member.name for member in inventory]):
     try:
         text = credentials.shown(plan.secrets(), host.data.get("secret"))

@@ -9,7 +9,6 @@ and writes reach the new primary through every HAProxy.
 """
 
 from pyinfra import host
-from pyinfra.api.exceptions import DeployError
 
 import plan
 from operations import phase, preflight, summary, switchover
@@ -17,11 +16,7 @@ from operations import phase, preflight, summary, switchover
 cluster = plan.cluster()
 here = cluster.host(host.name)
 platform, _ = preflight.identify(cluster, here)
-if plan.secrets_are_new():
-    raise DeployError(
-        f"there is no {plan.secrets_path()}, and with it no password to ask Patroni with\n"
-        "    HINT: bring the file to this machine."
-    )
+plan.refuse_without_secrets(", and with it no password to ask Patroni with")
 secrets, candidate = plan.secrets(), host.data.get("candidate")
 
 if here.is_postgres:
