@@ -13,13 +13,13 @@ has a picture of it, and .json the same for programs.
 from pyinfra import host
 
 import plan
-from operations import drill, preflight, summary
+from operations import agreement, drill, preflight, summary
 
 cluster = plan.cluster()
 preflight.identify(cluster, cluster.host(host.name))
 plan.refuse_without_secrets(", and with it no password to write with")
 faults = drill.chosen(host.data.get("fault"))
 if plan.first_of([member.name for member in cluster.postgres_members]):
-    drill.confirm(cluster, faults)
+    agreement.agree(cluster.general.name, drill.told(cluster, faults))
     drill.held(name="Hold the drill", cluster=cluster, secrets=plan.secrets(), faults=faults)
 summary.deploy(cluster)

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from random import SystemRandom
 
-import click
 from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import DeployError, PyinfraError
@@ -66,20 +65,13 @@ def chosen(name: object) -> list[Fault]:
     return [FAULTS[str(name)]]
 
 
-def confirm(cluster: Cluster, faults: Sequence[Fault]) -> None:
-    """Return once the user has typed the cluster's name; raises DeployError for another."""
-    name = cluster.general.name
-    typed = host.data.get("confirm")
-    if typed is None:
-        click.echo(f"\nThis happens to the cluster {name}, while clients use it:")
-        for fault in faults:
-            click.echo(f"    {fault.name}: {fault.what}")
-        typed = click.prompt("Type the cluster's name to let it happen", err=True)
-    if typed != name:
-        raise DeployError(
-            f"{typed!r} is not the name of the cluster: nothing was done\n"
-            f"    HINT: its name is {name}; for programs: --data confirm={name}"
-        )
+def told(cluster: Cluster, faults: Sequence[Fault]) -> list[str]:
+    """Return what is going to happen, for people."""
+    return [
+        "",
+        f"This happens to the cluster {cluster.general.name}, while clients use it:",
+        *(f"    {fault.name}: {fault.what}" for fault in faults),
+    ]
 
 
 @operation()

@@ -1,18 +1,17 @@
 """The beginning of a restore: what is asked for, whether it can be done, and a person's word."""
 
-import sys
+from collections.abc import Callable
 
-import click
 from gevent.lock import BoundedSemaphore
 from pyinfra import host
 from pyinfra.api import OperationError, StringCommand, operation
 from pyinfra.api.exceptions import DeployError
 
-import plan as main
 from cluster import Cluster
 from decisions import Refusal
 from facts.patroni import PatroniConfig
-from operations import Commands, config_files, restore_plan
+from facts.restore import Progress
+from operations import Commands, agreement, config_files, restore_plan
 from operations.config_files import Directory, File
 from operations.peers import ask
 from operations.restore_plan import UNDO, Plan, is_swapped, mine, work_dir
@@ -37,20 +36,37 @@ _agreed: list[Plan] = []
 
 def plan_of_run(cluster: Cluster, platform: Platform) -> Plan:
     """Return the plan of this run, shown and agreed to once; raises DeployError."""
+    text = str(host.data.get("target") or "")
+    if not text:
+        raise DeployError(f"no target is given\n    HINT: add --data target=, {FORMS}")
+    return agreed(
+        cluster,
+        platform,
+        lambda found: (
+            _going_on(cluster, text, restore_plan.begun(found))
+            or restore_plan.new(cluster, text, found)
+        ),
+    )
+
+
+def agreed(
+    cluster: Cluster,
+    platform: Platform,
+    made: Callable[[dict[str, Progress]], tuple[Plan, list[str]]],
+) -> Plan:
+    """Return the plan that `made` makes and tells of, for all hosts the same; raises DeployError.
+
+    + made: of how far each database host is; may refuse (Refusal)
+    """
     with _turn:
         if not _agreed:
-            text = str(host.data.get("target") or "")
-            if not text:
-                raise DeployError(f"no target is given\n    HINT: add --data target=, {FORMS}")
             found = restore_plan.everybody(cluster, platform)
             try:
                 refuse_pause(cluster)
-                one, lines = _going_on(cluster, text, restore_plan.begun(found)) or (
-                    restore_plan.new(cluster, text, found)
-                )
+                one, lines = made(found)
             except Refusal as refusal:
                 raise DeployError(str(refusal)) from None
-            agree(cluster, lines)
+            agreement.agree(cluster.general.name, lines)
             _agreed.append(one)
         return _agreed[0]
 
@@ -77,22 +93,6 @@ def refuse_pause(cluster: Cluster) -> None:
     live = ask(first.name, PatroniConfig, url=cluster.rest_url(first))
     if live and live.get("pause"):
         raise Refusal("Patroni is paused, and would start nothing", "`patronictl resume` first.")
-
-
-def agree(cluster: Cluster, lines: list[str]) -> None:
-    """Show what is going to be done, and go on only with the cluster's name; `--dry` needs none."""
-    for line in lines:
-        click.echo(line, err=True)
-    if main.command_line.get("dry"):
-        return
-    name, word = cluster.general.name, host.data.get("confirm")
-    if word is None and sys.stdin.isatty():
-        word = click.prompt(f"Type the cluster's name to go on ({name})", err=True)
-    if str(word) != name:
-        raise DeployError(
-            f"nobody confirmed that {name} is meant\n"
-            f"    HINT: type its name when asked, or add --data confirm={name}. -y is not enough."
-        )
 
 
 def files(

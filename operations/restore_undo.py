@@ -6,10 +6,8 @@ the same script, onto a number that nobody had; Patroni alone would take one twi
 
 from collections.abc import Mapping
 
-from gevent.lock import BoundedSemaphore
 from pyinfra import inventory
 from pyinfra.api import StringCommand, operation
-from pyinfra.api.exceptions import DeployError
 
 from cluster import Cluster
 from decisions import PatroniMember, Refusal, leader
@@ -22,30 +20,22 @@ from platforms import Platform
 # How pg_controldata calls a primary that ended in good order; a replica says "in recovery".
 ENDED_WELL = "shut down"
 
-_turn = BoundedSemaphore()
-_agreed: list[Plan] = []
-
 
 def plan_of_run(cluster: Cluster, platform: Platform) -> Plan:
     """Return the plan of this undo, shown and agreed to once; raises DeployError.
 
     Its host is "" where a restore is given up that has not stopped the primary.
     """
-    with _turn:
-        if not _agreed:
-            found = restore_plan.everybody(cluster, platform)
-            earlier = restore_plan.begun(found)
-            try:
-                restore_start.refuse_pause(cluster)
-                if earlier and earlier.target == UNDO:
-                    one = earlier
-                else:
-                    one = new(cluster, found, earlier, _is_led(cluster))
-            except Refusal as refusal:
-                raise DeployError(str(refusal)) from None
-            restore_start.agree(cluster, lines(cluster, one))
-            _agreed.append(one)
-        return _agreed[0]
+
+    def made(found: Mapping[str, Progress]) -> tuple[Plan, list[str]]:
+        earlier = restore_plan.begun(found)
+        if earlier and earlier.target == UNDO:
+            one = earlier
+        else:
+            one = new(cluster, found, earlier, _is_led(cluster))
+        return one, lines(cluster, one)
+
+    return restore_start.agreed(cluster, platform, made)
 
 
 def new(
