@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import wal
 from decisions import Refusal
 from recovery_target import LSN, Target, position, shown
 
@@ -33,7 +34,7 @@ class Archive:
 
     segments: frozenset[str]
     histories: Mapping[int, str]
-    segment_bytes: int = 16 << 20
+    segment_bytes: int = wal.SEGMENT_BYTES
 
     @property
     def newest_timeline(self) -> int:
@@ -96,9 +97,8 @@ def first_missing(archive: Archive, way: Sequence[Leg], start: int) -> tuple[str
 def segment(archive: Archive, way: Sequence[Leg], number: int) -> str:
     """Return the name of a segment: PostgreSQL looks for the newest timeline that has begun."""
     size = archive.segment_bytes
-    timeline = max((leg for leg in way if leg.begin // size <= number), key=lambda leg: leg.begin)
-    per_log = (1 << 32) // size
-    return f"{timeline.timeline:08X}{number // per_log:08X}{number % per_log:08X}"
+    on = max((leg for leg in way if leg.begin // size <= number), key=lambda leg: leg.begin)
+    return wal.name_of(on.timeline, number, size)
 
 
 def route(target: Target, backups: Sequence[Backup], archive: Archive, now: float) -> Route:
@@ -143,16 +143,9 @@ def tries(backups: Sequence[Backup], segment_bytes: int) -> tuple[str, ...]:
     From the second on each has the number of the last segment that it has to replay, as
     `label=<16 digits>`: what comes later, the one before has seen.
     """
-    newest, *older = backups
-    per_log = (1 << 32) // segment_bytes
-    ends = [backup.stop // segment_bytes for backup in backups]
-    return (
-        newest.label,
-        *(
-            f"{backup.label}={end // per_log:08X}{end % per_log:08X}"
-            for backup, end in zip(older, ends, strict=False)
-        ),
-    )
+    ends = (wal.name_of(0, one.stop // segment_bytes, segment_bytes)[8:] for one in backups)
+    older = (f"{one.label}={end}" for one, end in zip(backups[1:], ends, strict=False))
+    return (backups[0].label, *older)
 
 
 def _begins_before(target: Target, backup: Backup) -> bool:
@@ -192,9 +185,8 @@ def _refuse_gap(target: Target, backup: Backup, archive: Archive, way: Sequence[
             f"{target.value} is not before {shown(missing)}: the archive lacks the segment {name}",
             "give an earlier one. WAL of the last minute may still arrive.",
         )
-    per_log = (1 << 32) // archive.segment_bytes
     last = max(
-        (int(one[8:16], 16) * per_log + int(one[16:], 16))
+        wal.number_of(one, archive.segment_bytes)
         for one in archive.segments | {name}
         if int(one[:8], 16) == way[-1].timeline or one == name
     )

@@ -94,28 +94,3 @@ class BackupCheck(FactBase[Check | None]):
             passed=output[-1] == "passed",
             error=errors[0].partition("ERROR: ")[2] if errors else output[0].strip(),
         )
-
-
-class ArchivedWal(FactBase[list[str] | None]):
-    """Return the names of all WAL segments of a stanza's newest archive in the repository.
-
-    + stanza: name of the stanza
-    """
-
-    @override
-    def requires_command(self, stanza: str) -> str:
-        return "pgbackrest"
-
-    @override
-    def command(self, stanza: str) -> StringCommand:
-        archive = shlex.quote(f"archive/{stanza}")
-        ask = f"{PGBACKREST} {shlex.quote(stanza)} repo-ls"
-        return StringCommand(
-            f"cd / && id=$({ask} {archive} | grep -E '^[0-9]+-[0-9]+$' | sort -t- -k2n | tail -n1)"
-            f' && {{ [ -z "$id" ] || {ask} --recurse {archive}/$id; }}'
-            " | sed -n 's|.*\\([0-9A-F]\\{24\\}\\)-[0-9a-f]\\{40\\}.*|\\1|p'; echo end"
-        )
-
-    @override
-    def process(self, output: list[str]) -> list[str]:
-        return sorted({line for line in output if line != "end"})

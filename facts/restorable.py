@@ -8,10 +8,10 @@ from typing import Any, TypedDict
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
+from facts.archive import PGBACKREST
 from recovery import Archive, Backup
 from recovery_target import position
 
-PGBACKREST = "cd / && ask() { runuser -u postgres -- pgbackrest --log-level-console=off --stanza"
 HISTORY = re.compile(r"history ([0-9A-F]{8})\.history")
 SEGMENT = re.compile(r"[0-9A-F]{24}")
 
@@ -35,10 +35,7 @@ class RestorableBackups(FactBase[Restorable | None]):
 
     @override
     def command(self, stanza: str) -> StringCommand:
-        return StringCommand(
-            f'{PGBACKREST} {shlex.quote(stanza)} "$@" 2>/dev/null; }}; date +%s;'
-            " ask --output=json info || echo null"
-        )
+        return StringCommand(f"{_asking(stanza)} date +%s; ask --output=json info || echo null")
 
     @override
     def process(self, output: list[str]) -> Restorable | None:
@@ -61,25 +58,27 @@ class ArchiveListing(FactBase[Archive | None]):
     """Return what the archive of the present database has, or None where nobody can tell.
 
     + stanza: name of the stanza
+    + histories: with each timeline's history, which is read one by one
     """
 
     @override
-    def requires_command(self, stanza: str) -> str:
+    def requires_command(self, stanza: str, histories: bool = True) -> str:
         return "pgbackrest"
 
     @override
-    def command(self, stanza: str) -> StringCommand:
+    def command(self, stanza: str, histories: bool = True) -> StringCommand:
         archive = shlex.quote(f"archive/{stanza}")
+        read = (
+            " for name in $(echo \"$names\" | grep -E '^[0-9A-F]{8}[.]history$'); do"
+            f' echo "history $name"; ask repo-get {archive}/"$id/$name"; done;'
+        )
         # An archive of each major version, such as 17-1 and 18-2: the last is in use.
         return StringCommand(
-            f'{PGBACKREST} {shlex.quote(stanza)} "$@" 2>/dev/null; }};'
-            f" if ids=$(ask repo-ls {archive}) &&"
+            f"{_asking(stanza)} if ids=$(ask repo-ls {archive}) &&"
             " id=$(echo \"$ids\" | grep -E '^[0-9]+-[0-9]+$' | sort -t- -k2n | tail -n1) &&"
             f' names=$(ask repo-ls --recurse {archive}/"$id"); then echo "$names"'
             " | sed -nE 's|^.*/([0-9A-F]{24})-[0-9a-f]{40}.*$|\\1|p' | sort -u;"
-            " for name in $(echo \"$names\" | grep -E '^[0-9A-F]{8}[.]history$'); do"
-            f' echo "history $name"; ask repo-get {archive}/"$id/$name"; done; echo end;'
-            " else echo unknown; fi"
+            f"{read if histories else ''} echo end; else echo unknown; fi"
         )
 
     @override
@@ -96,6 +95,11 @@ class ArchiveListing(FactBase[Archive | None]):
             elif timeline:
                 histories[timeline] += f"{line}\n"
         return Archive(frozenset(segments), histories)
+
+
+def _asking(stanza: str) -> str:
+    """Return a shell function that asks pgBackRest, and is silent where that cannot tell."""
+    return f'cd / && ask() {{ {PGBACKREST} {shlex.quote(stanza)} "$@" 2>/dev/null; }};'
 
 
 def _backup(one: dict[str, Any]) -> Backup:

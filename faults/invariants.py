@@ -7,8 +7,9 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 
+import wal
 from faults.answers import Fitness, Probe, Reading, Write
 
 # Two servers that acknowledge writes within this time both believe to lead (issue of the harness).
@@ -122,38 +123,23 @@ def _was_fit(answers: Sequence[Fitness], reading: Reading) -> bool:
     return silent < SILENCE_SECONDS and all(answer.fit for answer in seen)
 
 
-_SEGMENT = re.compile(r"^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})-[0-9a-f]{40}(\.\w+)?$")
+_SEGMENT = re.compile(r"^([0-9A-F]{24})-[0-9a-f]{40}(\.\w+)?$")
 _HISTORY = re.compile(r"^([0-9A-F]{8})\.history(-[0-9a-f]{40})?(\.\w+)?$")
-# Of 16 MiB each, so many segments carry the same middle number.
-_SEGMENTS_PER_LOG = 256
 
 
 def gaps(files: Iterable[str]) -> list[str]:
-    """The archive has each timeline's WAL without a gap, and each timeline's history but the first.
+    """The archive has all WAL without a gap, and each timeline's history but the first.
 
-    + files: names of files in the archive, without their directories; segments are of 16 MiB
+    + files: names of files in the archive, without their directories
     """
     names = list(files)
     histories = {match[1] for name in names if (match := _HISTORY.match(name))}
-    segments = sorted(
-        (match[1], int(match[2], 16) * _SEGMENTS_PER_LOG + int(match[3], 16))
-        for name in names
-        if (match := _SEGMENT.match(name))
-    )
+    segments = sorted({match[1] for name in names if (match := _SEGMENT.match(name))})
     if not segments:
         return ["there is no WAL in the archive"]
-    found = []
-    for timeline, group in groupby(segments, key=lambda segment: segment[0]):
-        numbers = [number for _, number in group]
-        found += [
-            f"timeline {timeline}: {later - earlier - 1} segments are missing after"
-            f" {earlier // _SEGMENTS_PER_LOG:08X}{earlier % _SEGMENTS_PER_LOG:08X}"
-            for earlier, later in pairwise(numbers)
-            if later > earlier + 1
-        ]
-        if timeline != "00000001" and timeline not in histories:
-            found.append(f"timeline {timeline} has no history file")
-    return found
+    timelines = {name[:8] for name in segments} - {"00000001"}
+    without = [f"timeline {one} has no history file" for one in sorted(timelines - histories)]
+    return wal.missing(segments[0], segments) + without
 
 
 def outage(writes: Iterable[Write]) -> float:

@@ -1,19 +1,19 @@
 """What the facts prove of WAL on its way, of the archive as a whole, and of the backups' proofs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import pairwise
 
+import wal
 from cluster import Cluster
 from facts.backup_proofs import ProofResult
 from facts.pgbackrest import Repository
 from facts.waiting_wal import LIMIT, WaitingWal
 from operations.judgement import Proof, proof
 from operations.judgement_access import age
+from recovery import Archive
 
 # What the repository host proves by itself, as instances of pgha-proof@.service.
 JOBS = ("check", "verify", "rehearsal")
-SEGMENTS_PER_LOG = 0x100  # of 16 MiB each, as a cluster is born
 
 
 # --- WAL on its way ---------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def _queue_faults(cluster: Cluster, name: str, found: WaitingWal) -> list[str]:
 # --- the archive ------------------------------------------------------------------------------
 
 
-def gaps(repository: Repository | None, segments: Sequence[str] | None) -> Proof:
+def gaps(repository: Repository | None, archive: Archive | None) -> Proof:
     """The archive has every segment since the oldest backup began, over all timelines."""
     hint = (
         "backups before a gap recover up to it and no further: `systemctl start"
@@ -73,42 +73,15 @@ def gaps(repository: Repository | None, segments: Sequence[str] | None) -> Proof
     backups = repository["backups"] if repository else []
     begins = [b["first_wal"] for b in backups if b["first_wal"] and b["repository"] == 1]
     first = min(begins, default="")
-    if segments is None or not first:
+    if archive is None or not first:
         what = "what the archive holds" if first else "which WAL the backups need"
         return Proof("gaps", "failed", f"pgBackRest does not tell {what}", hint)
-    kept = [name for name in segments if name >= first and _number(name) >= _number(first)]
-    faults = missing(first, kept)
+    begin = wal.number_of(first)
+    kept = [name for name in archive.segments if name >= first and wal.number_of(name) >= begin]
+    faults = wal.missing(first, kept)
     timelines = len({name[:8] for name in kept})
     good = f"{len(kept)} segments on {timelines} timeline{'s' if timelines != 1 else ''}, no gap"
     return proof("gaps", f"{good} since {first}", faults, hint)
-
-
-def missing(first: str, segments: Sequence[str]) -> list[str]:
-    """Return a line per gap in the segments' names from `first` on.
-
-    A timeline begins where an earlier one was left: with a segment of theirs, or with the next.
-    """
-    by_timeline: dict[str, list[int]] = {}
-    for name in sorted(segments):
-        by_timeline.setdefault(name[:8], []).append(_number(name))
-    end, faults = _number(first) - 1, []
-    for timeline, numbers in by_timeline.items():
-        before = min(end, numbers[0] - 1)
-        for one, other in pairwise([before, *numbers]):
-            if other > one + 1:
-                faults.append(f"{other - one - 1} missing before {_name(timeline, other)}")
-        end = max(end, numbers[-1])
-    if not segments:
-        faults.append(f"{first} and all after it are missing")
-    return faults
-
-
-def _number(name: str) -> int:
-    return int(name[8:16], 16) * SEGMENTS_PER_LOG + int(name[16:], 16)
-
-
-def _name(timeline: str, number: int) -> str:
-    return f"{timeline}{number // SEGMENTS_PER_LOG:08X}{number % SEGMENTS_PER_LOG:08X}"
 
 
 # --- proofs that the repository host runs by itself -------------------------------------------

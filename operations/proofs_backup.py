@@ -6,9 +6,9 @@ from pyinfra import host, state
 from pyinfra.api import operation
 
 from cluster import Cluster, Host
-from facts.archive import ArchivedWal
 from facts.backup_proofs import ProofResults
 from facts.pgbackrest import PgbackrestInfo
+from facts.restorable import ArchiveListing
 from facts.waiting_wal import WalQueue
 from operations import Commands, judgement_backup, report
 from operations.judgement import Proof
@@ -93,5 +93,5 @@ def timed(cluster: Cluster) -> Commands:
 def _gaps(cluster: Cluster) -> Proof:
     return judgement_backup.gaps(
         host.get_fact(PgbackrestInfo, stanza=cluster.stanza),
-        host.get_fact(ArchivedWal, stanza=cluster.stanza),
+        host.get_fact(ArchiveListing, stanza=cluster.stanza, histories=False),
     )

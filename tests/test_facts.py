@@ -178,7 +178,7 @@ def test_archive_listing_knows_segments_and_histories(tmp_path: Path) -> None:
     (archive / "18-10/00000002.history").write_text("1\t0/9000100\tno recovery target specified\n")
     command = StringCommand(ArchiveListing().command(stanza="pgha")).get_raw_value()
     fake = (
-        f"cd {tmp_path}; runuser() {{ shift 7; case $1 in repo-get) cat $2;; *)"
+        f"cd {tmp_path}; runuser() {{ shift 8; case $1 in repo-get) cat $2;; *)"
         ' [ "$2" != --recurse ] || { (cd $3 && find . -type f | sed s,^./,,); return; };'
         " ls $2;; esac; };"
     )
@@ -187,6 +187,10 @@ def test_archive_listing_knows_segments_and_histories(tmp_path: Path) -> None:
     assert ArchiveListing().process(done.stdout.splitlines()) == Archive(
         frozenset({name}), {2: "1\t0/9000100\tno recovery target specified\n"}
     )
+    command = StringCommand(ArchiveListing().command("pgha", histories=False)).get_raw_value()
+    line = fake + command.removeprefix("cd / &&")
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert ArchiveListing().process(done.stdout.splitlines()) == Archive(frozenset({name}), {})
 
 
 def test_restore_progress_reads_this_machine(tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ def test_the_archive_is_whole() -> None:
     ("files", "told"),
     [
         ([], "no WAL"),
-        ([segment(1, 255), segment(1, 257)], "1 segments are missing after 00000000000000FF"),
+        ([segment(1, 255), segment(1, 257)], "1 missing before 000000010000000100000001"),
+        ([segment(1, 1), segment(2, 4), "00000002.history"], "2 missing before 00000002"),
         ([segment(1, 1), segment(3, 2)], "timeline 00000003 has no history file"),
     ],
 )

@@ -10,6 +10,7 @@ from facts.pgbackrest import Backup, Repository
 from facts.waiting_wal import WaitingWal
 from operations import judgement_backup
 from operations.judgement import Proof
+from recovery import Archive
 
 DAY, NOW = 86400, 1736200000
 
@@ -94,7 +95,8 @@ def repository(*first: str) -> Repository:
 
 
 def gaps(segments: list[str] | None, *first: str) -> Proof:
-    return judgement_backup.gaps(repository(*(first or names(1, 254))), segments)
+    archive = None if segments is None else Archive(frozenset(segments), {})
+    return judgement_backup.gaps(repository(*(first or names(1, 254))), archive)
 
 
 def test_an_archive_without_a_gap() -> None:
@@ -135,7 +137,7 @@ def test_what_no_backup_needs_may_be_gone() -> None:
 
 @pytest.mark.parametrize("found", [None, repository()])
 def test_without_a_backup_nobody_knows_what_is_missing(found: Any) -> None:
-    proof = judgement_backup.gaps(found, names(1, 1))
+    proof = judgement_backup.gaps(found, Archive(frozenset(names(1, 1)), {}))
     says(proof, "gaps", "failed", "does not tell which WAL the backups need")
 
 
