@@ -29,6 +29,8 @@ SSH_PORT = 22
 SOCKET_DIR = "/run/postgresql"
 IDENT_MAP = "pgha"
 ARCHIVE_GET = "/usr/local/bin/pgha-archive-get"
+# etcdctl with certificate and password, as the deploy puts it there for root (pgha-etcdctl.j2).
+ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
 
 
 @dataclass(frozen=True)

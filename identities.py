@@ -6,6 +6,8 @@ from certificates import Subject
 
 DIRECTORY = "/etc/pgha"
 AUTHORITY = f"{DIRECTORY}/ca.crt"
+# How a host asks another one's Patroni, and knows that it is the one.
+ASK = f"curl --silent --fail --max-time 5 --cacert {AUTHORITY}"
 
 
 @dataclass(frozen=True)

@@ -103,13 +103,12 @@ def repeat(kinds: Sequence[str], times: int, random: Random) -> None:
 
 def one_trial(kind: str, random: Random) -> None:
     """Let a fault happen, and keep what it did."""
-    plan = hands.plan(TESTBED)
-    fault = FAULTS.get(kind) or FAULTS["switchover"]
-    if kind == "switchover-pooled":
-        plan = replace(hands.plan(TESTBED, hands.POOLED), login=plan.login)
+    is_pooled = kind == "switchover-pooled"
+    fault = FAULTS["switchover" if is_pooled else kind]
     if kind == "etcd-lost":
         fault = replace(fault, hold=ETCD_AWAY_SECONDS)
-    done = try_it(fault, random, plan)
+    port = hands.POOLED if is_pooled else hands.RW
+    done = try_it(fault, random, hands.plan(TESTBED, port))
     keep(Record(kind, asdict(done)))
     say(str(done))
     if not done.is_sound:

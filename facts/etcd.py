@@ -6,12 +6,10 @@ from typing import Any, TypedDict, TypeVar
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
+from cluster import ETCDCTL
 from identities import AUTHORITY, Identity
 
 T = TypeVar("T")
-
-# etcdctl with certificate and password, as the deploy puts it there for root (pgha-etcdctl.j2).
-ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
 
 
 class _Etcdctl(FactBase[T]):

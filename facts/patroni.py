@@ -6,9 +6,7 @@ from typing import Any, TypedDict
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-from identities import AUTHORITY
-
-ASK = f"curl --silent --fail --max-time 5 --cacert {AUTHORITY}"
+from identities import ASK
 
 
 class Member(TypedDict):

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-from facts.patroni import ASK
+from identities import ASK
 
 # A new session has what the postmaster has: when it read its file, and what it could not change.
 # What a standby's file says of the end of recovery is gone when it leads, and means nothing then.

@@ -7,7 +7,8 @@ from typing import TypedDict
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
-from facts.patroni import ASK, Member, PatroniCluster
+from facts.patroni import Member, PatroniCluster
+from identities import ASK
 
 
 class View(TypedDict):

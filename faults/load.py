@@ -89,8 +89,10 @@ class Load:
 
     def run(self) -> None:
         """Return once the load was told to stop and every client has."""
-        works = [(self.write, number) for number in range(self.plan.writers)]
-        threads = [threading.Thread(target=work, args=(argument,)) for work, argument in works]
+        threads = [
+            threading.Thread(target=self.write, args=(number,))
+            for number in range(self.plan.writers)
+        ]
         threads += [
             threading.Thread(target=self.probe, args=(name, address))
             for name, address in self.plan.nodes.items()
@@ -149,10 +151,9 @@ class Session:
     """A connection that is made when it is needed, and made anew after it broke."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect, self._connection = connect, None
+        self._connect = connect
+        self._connection: Connection | None = None
         self.warned = False
-
-    _connection: Connection | None
 
     @property
     def is_open(self) -> bool:

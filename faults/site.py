@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from identities import AUTHORITY
+from cluster import ETCDCTL
+from identities import ASK
 
 Power = Literal["kill", "start", "pause", "unpause", "stop", "restart"]
-ASK = f"curl --silent --fail --max-time 5 --cacert {AUTHORITY}"
-ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
 STREAMING = (
     "cd / && runuser -u postgres -- psql -XAtqc"
     " \"SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'\""

@@ -4,7 +4,8 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
-from faults.site import ETCDCTL, Power, Site, Unreachable
+from cluster import ETCDCTL
+from faults.site import Power, Site, Unreachable
 
 Step = Callable[[Site, Sequence[str]], None]
 """Something done to the hosts of these names."""

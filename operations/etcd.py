@@ -11,11 +11,11 @@ from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 import plan
-from cluster import Cluster, Host
+from cluster import ETCDCTL, Cluster, Host
 from credentials import Secrets
 from decisions import EtcdLocal, EtcdMember, Refusal, etcd_start, would_lose_quorum
 from facts.component import Component, ComponentState
-from facts.etcd import ETCDCTL, EtcdHealth, EtcdMembers
+from facts.etcd import EtcdHealth, EtcdMembers
 from identities import AUTHORITY, Identity
 from operations import Commands, config_files, etcd_access
 from operations.config_files import Directory, File

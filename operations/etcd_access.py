@@ -11,9 +11,9 @@ from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 import plan
-from cluster import Cluster, Host
+from cluster import ETCDCTL, Cluster, Host
 from credentials import Secrets
-from facts.etcd import ETCDCTL, EtcdGuard, EtcdUserNames, EtcdUsers
+from facts.etcd import EtcdGuard, EtcdUserNames, EtcdUsers
 from identities import AUTHORITY, Identity
 from operations import Commands, config_files
 from operations.config_files import File

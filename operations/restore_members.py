@@ -7,9 +7,8 @@ from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 import plan as main
-from cluster import Cluster, Host
+from cluster import ETCDCTL, Cluster, Host
 from decisions import PatroniMember
-from facts.etcd import ETCDCTL
 from operations import Commands, patroni_changes
 from operations.restore_plan import Plan, is_swapped, mine, progress_of
 from platforms import Platform

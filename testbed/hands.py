@@ -14,7 +14,8 @@ import yaml
 
 from faults.answers import Fitness
 from faults.load import Plan
-from faults.site import ASK, Power, Site, Unreachable
+from faults.site import Power, Site, Unreachable
+from identities import ASK
 from testbed.hosts import STATE, SUBNETS, Host, hosts, secrets_file, virtual_ip
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +30,7 @@ _WATCH = """
 while :; do
     for pair in {pairs}; do
         (code=$({ask} --max-time 2 --request OPTIONS --output /dev/null \
-            --write-out '%{{http_code}}' "https://${{pair#*=}}:8008{path}")
+            --write-out '%{{http_code}}' "https://${{pair#*=}}:{port}{path}")
         echo "${{pair%%=*}} $(date +%s.%N) $code") &
     done
     wait $(jobs -p)
@@ -98,6 +99,15 @@ def site(testbed: str) -> Site:
     )
 
 
+def authority(testbed: str) -> Path:
+    """Return a file with the authority's certificate, as a client would be given it."""
+    certificate = yaml.safe_load(secrets_file(testbed).read_text())["authority_certificate"]
+    path = STATE / testbed / "ca.crt"
+    if not path.exists() or path.read_text() != certificate:
+        path.write_text(certificate)
+    return path
+
+
 def plan(testbed: str, port: int = RW, probed: bool = True) -> Plan:
     """Return clients of the cluster on a testbed: the application's role, through the virtual IP.
 
@@ -105,13 +115,11 @@ def plan(testbed: str, port: int = RW, probed: bool = True) -> Plan:
     + probed: each member too, which needs `doors`
     """
     secrets = yaml.safe_load(secrets_file(testbed).read_text())
-    authority = STATE / testbed / "ca.crt"
-    authority.write_text(secrets["authority_certificate"])
     nodes = {host.name: host.address for host in hosts(testbed) if "postgres" in host.groups}
     return Plan(
         login={
             "user": "app", "dbname": "app", "password": secrets["app"],
-            "sslmode": "verify-full", "sslrootcert": str(authority),
+            "sslmode": "verify-full", "sslrootcert": str(authority(testbed)),
         },
         write=(virtual_ip(testbed), port),
         read=(virtual_ip(testbed), RO),
@@ -131,7 +139,9 @@ def watch(testbed: str, fitness: list[Fitness]) -> Iterator[None]:
     holder = where.holder()
     waiting = next(name for name in where.proxies if name != holder)
     pairs = " ".join(f"{name}={address}" for name, address in where.nodes.items())
-    script = _WATCH.format(pairs=pairs, ask=ASK.replace(" --fail", ""), path=REPLICA)
+    script = _WATCH.format(
+        pairs=pairs, ask=ASK.replace(" --fail", ""), port=where.rest_port, path=REPLICA
+    )
     process = subprocess.Popen(
         ["docker", "exec", "-i", f"{testbed}-{waiting}", "bash", "-c", script],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from certificates import Authority, Subject, new_authority, sign, utc_now
 from identities import Identity
+from testbed import hands
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 from tests.e2e.test_secrets import PLANTED
@@ -324,7 +325,10 @@ def test_the_authority_is_replaced_without_a_lost_write(cluster: None, tmp_path:
     for key in (before["authority_key"], after["authority_key"]):
         assert key.splitlines()[2] not in prepared.stdout + prepared.stderr
         assert key.splitlines()[2] not in replaced.stdout + replaced.stderr
-    for good in (client, bed.authority()):  # who has both may take the new one alone at leisure
+    for good in (
+        client,
+        hands.authority(bed.NAME),
+    ):  # who has both may take the new one alone at leisure
         for port in (bed.RW, bed.POOLED):
             bed.connect(port, sslrootcert=str(good)).close()
     for port in (bed.RW, bed.POOLED):

@@ -27,7 +27,6 @@ EVERY = os.environ.get("PGHA_FAULTS") == "every"
 ONLY = os.environ.get("PGHA_ONLY", "").split()
 SEED = int(os.environ.get("PGHA_SEED", time.time()))
 KEPT = STATE / "faults" / str(SEED)
-SITE = hands.site(bed.NAME)
 WATCH = partial(hands.watch, bed.NAME)
 RANDOM_FAULTS = 8
 QUIET_SECONDS = 120.0
@@ -81,10 +80,10 @@ def trials(probed: None, told: Callable[[str], None]) -> list[Trial]:
     told(f"seed {SEED}: PGHA_SEED={SEED} repeats this")
     for number, fault in enumerate(chosen(), 1):
         folder = KEPT / f"{number:02}-{fault.name}"
-        one, _ = trial.run(SITE, fault, random, hands.plan(bed.NAME), folder, WATCH)
+        one, _ = trial.run(bed.SITE, fault, random, hands.plan(bed.NAME), folder, WATCH)
         told(f"{number:2}. {one}")
         if not one.is_sound:
-            hands.keep_logs(SITE, one.began, folder)
+            hands.keep_logs(bed.SITE, one.began, folder)
             told(f"    kept in {folder}")
         found.append(one)
     return found
@@ -101,13 +100,13 @@ def test_it_holds_through_every_fault(trials: list[Trial], invariant: str) -> No
 
 
 def test_the_archive_is_whole_after_all_of_them(trials: list[Trial]) -> None:
-    assert archive.breaches(SITE) == []
+    assert archive.breaches(bed.SITE) == []
 
 
 def test_nobody_takes_over_without_a_fault(
     probed: None, told: Callable[[str], None], tmp_path: Path
 ) -> None:
-    seen = quiet.run(SITE, Random(SEED), hands.plan(bed.NAME), tmp_path, QUIET_SECONDS, told)
+    seen = quiet.run(bed.SITE, Random(SEED), hands.plan(bed.NAME), tmp_path, QUIET_SECONDS, told)
     told(str(seen))
     assert seen.breaches == []
     assert seen.freezes > 0

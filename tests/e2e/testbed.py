@@ -13,9 +13,11 @@ from typing import Any
 import psycopg
 import yaml
 
+import cluster
 from identities import AUTHORITY
 from platforms import Platform
-from testbed.hosts import STATE, Host, hosts, outsider, secrets_file, virtual_ip
+from testbed import hands
+from testbed.hosts import Host, hosts, outsider, secrets_file, virtual_ip
 from tests.e2e import deadlines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,8 +29,9 @@ HOSTS = {host.name: host for host in hosts(NAME)}
 OUTSIDER: Host = outsider(NAME)
 NODES = [name for name in HOSTS if name.startswith("node")]
 VIRTUAL_IP = virtual_ip(NAME)
-RW, RO, POOLED = 5000, 5001, 6432
-ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
+SITE = hands.site(NAME)
+RW, RO, POOLED = hands.RW, hands.RO, hands.POOLED
+ETCDCTL = cluster.ETCDCTL
 CURL = f"curl --silent --show-error --max-time 5 --cacert {AUTHORITY}"
 
 
@@ -120,25 +123,8 @@ def wait_until(what: str, ready: Callable[[], Any], seconds: float) -> Any:
         time.sleep(0.5)
 
 
-def members() -> dict[str, dict[str, Any]]:
-    """Return Patroni's members by name, as any one of them sees them; {} when none answers."""
-    for node in NODES:
-        url = f"https://{HOSTS[node].address}:8008/cluster"
-        answer = on(node, f"{CURL} --fail {url} 2>/dev/null", check=False)
-        if answer:
-            return {member["name"]: member for member in json.loads(answer)["members"]}
-    return {}
-
-
-def primary() -> str:
-    """Return the name of the running primary, or ""."""
-    found = [name for name, m in members().items() if is_primary(m)]
-    return found[0] if len(found) == 1 else ""
-
-
-def is_primary(member: dict[str, Any]) -> bool:
-    """Say whether Patroni shows this member as the running leader."""
-    return bool(member["role"] == "leader" and member["state"] == "running")
+members, primary = SITE.members, SITE.primary
+"""Patroni's members by name, as any one of them sees them; the running primary's name, or ""."""
 
 
 def healthy() -> bool:
@@ -164,14 +150,6 @@ def telltales() -> dict[str, str]:
     return found
 
 
-def authority() -> Path:
-    """Return a file with the authority's certificate, as a client would be given it."""
-    path, certificate = STATE / NAME / "ca.crt", secrets()["authority_certificate"]
-    if not path.exists() or path.read_text() != certificate:
-        path.write_text(certificate)
-    return path
-
-
 def sql(node: str, query: str) -> str:
     """Return what a query gives the superuser on a node, as psql prints it."""
     psql = "runuser -u postgres -- psql -XAtq -v ON_ERROR_STOP=1 -f -"
@@ -183,6 +161,6 @@ def connect(port: int, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
     wanted: dict[str, Any] = {
         "host": HOSTS["haproxy"].address, "port": port, "user": "app", "dbname": "app",
         "password": secrets()["app"], "connect_timeout": 5, "sslmode": "verify-full",
-        "sslrootcert": str(authority()),
+        "sslrootcert": str(hands.authority(NAME)),
     } | options  # fmt: skip
     return psycopg.connect(autocommit=True, **wanted)
