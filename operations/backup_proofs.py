@@ -34,7 +34,7 @@ def deploy(cluster: Cluster, platform: Platform, secrets: Secrets) -> None:
 @operation()
 def timed(cluster: Cluster, platform: Platform, secrets: Secrets) -> Commands:
     """
-    Write what proves the backups and rehearses their restore, and start its timers.
+    Write what proves the backups and rehearses their restore, start its timers, and a first run.
 
     + cluster: the whole cluster
     + platform: of this host
@@ -51,8 +51,13 @@ def timed(cluster: Cluster, platform: Platform, secrets: Secrets) -> Commands:
     wanted = _wanted(cluster, platform, secrets)
     found = config_files.read(wanted, TIMERS)
     different = config_files.differing(wanted, found)
-    timers = " ".join(TIMERS)
-    start = f"systemctl daemon-reload && systemctl enable {timers} && systemctl restart {timers}"
+    timers, told = " ".join(TIMERS), f"{cluster.pgbackrest.metrics_path}/pgha_proof_$job.prom"
+    start = (
+        f"systemctl daemon-reload && systemctl enable {timers} && systemctl restart {timers}"
+        # Nobody waits a week for the first word, nor this run for a large backup.
+        f" && for job in verify rehearsal; do [ -e {told} ]"
+        " || systemctl start --no-block pgha-proof@$job; done"
+    )
     if different:
         yield from config_files.written(different, start)
     elif not all(config_files.unit_is_ready(found, timer) for timer in TIMERS):

@@ -73,6 +73,15 @@ def damaged(path: str) -> Iterator[None]:
         yield
 
 
+def test_the_first_deploy_has_its_backup_verified_and_rehearsed(cluster: None) -> None:
+    """Nobody asked for it: this comes before any test here that does."""
+    bed.wait_until(
+        "the first proofs",
+        lambda: {verify()[1][name] for name in ("verified", "rehearsal")} == {"ok"},
+        deadlines.SERVICE_BACK,
+    )
+
+
 def test_rehearsal_of_a_good_backup_passes_and_is_told(backup: str) -> None:
     run = bed.pyinfra("day2/rehearse.py", "-y", "--limit", "pgbackrest")
     assert run.code == 0, run.stderr
