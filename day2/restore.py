@@ -50,28 +50,7 @@ if here.is_postgres:
         plan=chosen,
     )
 phase.reached(name="== from here on the cluster is stopped ==")
-if here.is_postgres:
-    restore_members.stopped(
-        name="Stop the replicas",
-        cluster=cluster,
-        here=here,
-        platform=platform,
-        plan=chosen,
-        primary=False,
-    )
-    restore_members.stopped(
-        name="Stop the primary",
-        cluster=cluster,
-        here=here,
-        platform=platform,
-        plan=chosen,
-        primary=True,
-    )
-phase.reached(name="== all are stopped ==")
-if here.is_etcd:
-    restore_members.cleared(
-        name="Let etcd forget who led", cluster=cluster, platform=platform, plan=chosen
-    )
+restore_members.stop_all(cluster, here, platform, chosen)
 phase.reached(name="== a new timeline ==")
 if here.is_postgres:
     restore.promoted(
@@ -87,19 +66,7 @@ if here.is_postgres:
     )
     restore_end.led(name="Wait until it leads", cluster=cluster, plan=chosen)
 if is_restored:
-    application.own_roles(
-        name="Give PostgreSQL's own roles their passwords",
-        cluster=cluster,
-        platform=platform,
-        secrets=secrets,
-        alone=True,
-    )
-    patroni_changes.live_configuration(
-        name="Reconcile the live configuration", cluster=cluster, here=here, platform=platform
-    )
-    patroni_changes.applied(
-        name="Wait until it runs by it", cluster=cluster, here=here, platform=platform
-    )
+    restore_end.settle(cluster, here, platform, secrets)
 phase.reached(name="== the first backup of it ==")
 if here.is_repository:
     restore_end.backed_up(name="Take a full backup", cluster=cluster, plan=chosen)

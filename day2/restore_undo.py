@@ -12,9 +12,7 @@ from pyinfra import host
 
 import plan
 from operations import (
-    application,
     patroni,
-    patroni_changes,
     phase,
     preflight,
     proofs,
@@ -37,27 +35,8 @@ if here.is_postgres and not chosen.host:
     restore_undo.given_up(name="Give the restore up", cluster=cluster)
 if here.is_postgres and chosen.host:
     restore_start.noted(name="Write the plan down", cluster=cluster, platform=platform, plan=chosen)
-    restore_members.stopped(
-        name="Stop the replicas",
-        cluster=cluster,
-        here=here,
-        platform=platform,
-        plan=chosen,
-        primary=False,
-    )
-    restore_members.stopped(
-        name="Stop the primary",
-        cluster=cluster,
-        here=here,
-        platform=platform,
-        plan=chosen,
-        primary=True,
-    )
-phase.reached(name="== all are stopped ==")
-if here.is_etcd and chosen.host:
-    restore_members.cleared(
-        name="Let etcd forget who led", cluster=cluster, platform=platform, plan=chosen
-    )
+if chosen.host:
+    restore_members.stop_all(cluster, here, platform, chosen)
 phase.reached(name="== a new timeline ==")
 if here.is_postgres and chosen.host:
     restore.promoted(name="Promote the old data", cluster=cluster, platform=platform, plan=chosen)
@@ -68,16 +47,7 @@ if here.is_postgres and chosen.host:
     )
     restore_end.led(name="Wait until it leads", cluster=cluster, plan=chosen)
 if is_put_back:
-    application.own_roles(
-        name="Give PostgreSQL's own roles their passwords",
-        cluster=cluster,
-        platform=platform,
-        secrets=secrets,
-        alone=True,
-    )
-    patroni_changes.live_configuration(
-        name="Reconcile the live configuration", cluster=cluster, here=here, platform=platform
-    )
+    restore_end.settle(cluster, here, platform, secrets)
 phase.reached(name="== the first backup of it ==")
 if here.is_repository and chosen.host:
     restore_end.backed_up(name="Take a full backup", cluster=cluster, plan=chosen)

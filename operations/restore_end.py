@@ -7,17 +7,35 @@ from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 import plan as main
-from cluster import Cluster
+from cluster import Cluster, Host
+from credentials import Secrets
 from decisions import leader
 from facts.patroni import PatroniStatus
 from facts.restorable import Restorable, RestorableBackups
 from facts.restore import RecoveryLog
-from operations import Commands, patroni_changes
+from operations import Commands, application, patroni_changes
 from operations.patroni import BUSY, LOOK_HINT, SETTLED_SECONDS
 from operations.restore_plan import STAMP, UNDO, Plan, mine, progress_of, work_dir
 from operations.restore_start import SCRIPT, UNIT
 from operations.waiting import wait_until
 from platforms import Platform
+
+
+def settle(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
+    """Bring a primary that has come from the past to the settings and passwords of today."""
+    application.own_roles(
+        name="Give PostgreSQL's own roles their passwords",
+        cluster=cluster,
+        platform=platform,
+        secrets=secrets,
+        alone=True,
+    )
+    patroni_changes.live_configuration(
+        name="Reconcile the live configuration", cluster=cluster, here=here, platform=platform
+    )
+    patroni_changes.applied(
+        name="Wait until it runs by it", cluster=cluster, here=here, platform=platform
+    )
 
 
 @operation()

@@ -9,7 +9,7 @@ from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 import plan as main
 from cluster import ETCDCTL, Cluster, Host
 from decisions import PatroniMember
-from operations import Commands, patroni_changes
+from operations import Commands, patroni_changes, phase
 from operations.restore_plan import Plan, is_swapped, mine, progress_of
 from platforms import Platform
 
@@ -18,6 +18,30 @@ CHECKPOINT_SECONDS = 3600
 # What members say of themselves and of each other. Not the live configuration, and not
 # `initialize`: while that is there, no member without data can be born as another cluster.
 KEYS = ("leader", "status", "optime/leader", "sync", "failover", "failsafe", "history")
+
+
+def stop_all(cluster: Cluster, here: Host, platform: Platform, plan: Plan) -> None:
+    """Stop every member, the primary last, and let etcd forget them."""
+    if here.is_postgres:
+        stopped(
+            name="Stop the replicas",
+            cluster=cluster,
+            here=here,
+            platform=platform,
+            plan=plan,
+            primary=False,
+        )
+        stopped(
+            name="Stop the primary",
+            cluster=cluster,
+            here=here,
+            platform=platform,
+            plan=plan,
+            primary=True,
+        )
+    phase.reached(name="== all are stopped ==")
+    if here.is_etcd:
+        cleared(name="Let etcd forget who led", cluster=cluster, platform=platform, plan=plan)
 
 
 @operation()
