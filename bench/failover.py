@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -29,11 +28,9 @@ from bench import failover_page
 from bench.deploy import HERE, TESTBED, BenchError, attempt, containers, run, say
 from bench.failover_page import GOALS, Record
 from bench.price import measure
-from faults import archive, catalogue, quiet, trial
-from faults.catalogue import FAULTS, Fault
-from faults.load import Plan
+from faults import archive, catalogue, quiet
+from faults.catalogue import FAULTS
 from faults.site import Unreachable
-from faults.trial import Trial
 from testbed import hands
 
 RECORDS = HERE.root / "docs" / "failover.jsonl"
@@ -108,21 +105,12 @@ def one_trial(kind: str, random: Random) -> None:
     if kind == "etcd-lost":
         fault = replace(fault, hold=ETCD_AWAY_SECONDS)
     port = hands.POOLED if is_pooled else hands.RW
-    done = try_it(fault, random, hands.plan(TESTBED, port))
+    folder = OUT / f"{time.strftime('%H%M%S')}-{kind}"
+    done = hands.tried(TESTBED, fault, random, hands.plan(TESTBED, port), folder)
     keep(Record(kind, asdict(done)))
     say(str(done))
     if not done.is_sound:
-        raise BenchError(f"{kind} broke an invariant: {done}", [f"see {OUT}"])
-
-
-def try_it(fault: Fault, random: Random, plan: Plan) -> Trial:
-    """Return one trial; what broke an invariant stays in bench/.out."""
-    folder = OUT / f"{time.strftime('%H%M%S')}-{fault.name}"
-    site = hands.site(TESTBED)
-    done, _ = trial.run(site, fault, random, plan, folder, partial(hands.watch, TESTBED))
-    if not done.is_sound:
-        hands.keep_logs(site, done.began, folder)
-    return done
+        raise BenchError(f"{kind} broke an invariant: {done}", [f"see {folder}"])
 
 
 def stand_still(seconds: float, random: Random) -> None:

@@ -6,15 +6,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import IO, cast
 
 import yaml
 
+from faults import trial
 from faults.answers import Fitness
+from faults.catalogue import Fault
 from faults.load import Plan
 from faults.site import Power, Site, Unreachable
+from faults.trial import Trial
 from identities import ASK
 from testbed.hosts import STATE, SUBNETS, Host, hosts, secrets_file, virtual_ip
 
@@ -163,8 +169,25 @@ def watch(testbed: str, fitness: list[Fitness]) -> Iterator[None]:
         process.wait()
 
 
+def tried(testbed: str, fault: Fault, random: Random, load: Plan, folder: Path) -> Trial:
+    """Return what a fault did to the cluster on a testbed; what goes wrong is kept in the folder.
+
+    Raises Unreachable when all is not well again within five minutes.
+    """
+    where, since = site(testbed), f"{datetime.now(UTC):%F %T}"
+    try:
+        done, _ = trial.run(where, fault, random, load, folder, partial(watch, testbed))
+    except Unreachable:
+        keep_logs(where, since, folder)
+        raise
+    if not done.is_sound:
+        keep_logs(where, since, folder)
+    return done
+
+
 def keep_logs(where: Site, since: str, folder: Path) -> None:
-    """Keep what every host logged since a time in a folder, a file per host."""
+    """Keep what every host logged since a time (UTC) in a folder, a file per host."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in where.addresses:
-        said = where.ask(name, f"journalctl --no-pager -o short-precise --since '{since}'")
+        said = where.ask(name, f"TZ=UTC journalctl --no-pager -o short-precise --since '{since}'")
         (folder / f"{name}.log").write_text(said)

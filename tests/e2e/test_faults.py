@@ -8,14 +8,13 @@ in testbed/.state/faults: what clients were told, and every host's log.
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from faults import archive, catalogue, quiet, trial
+from faults import archive, catalogue, quiet
 from faults.catalogue import Fault
 from faults.trial import Trial
 from testbed import hands
@@ -27,7 +26,6 @@ EVERY = os.environ.get("PGHA_FAULTS") == "every"
 ONLY = os.environ.get("PGHA_ONLY", "").split()
 SEED = int(os.environ.get("PGHA_SEED", time.time()))
 KEPT = STATE / "faults" / str(SEED)
-WATCH = partial(hands.watch, bed.NAME)
 RANDOM_FAULTS = 8
 QUIET_SECONDS = 120.0
 INVARIANTS = (
@@ -80,10 +78,9 @@ def trials(probed: None, told: Callable[[str], None]) -> list[Trial]:
     told(f"seed {SEED}: PGHA_SEED={SEED} repeats this")
     for number, fault in enumerate(chosen(), 1):
         folder = KEPT / f"{number:02}-{fault.name}"
-        one, _ = trial.run(bed.SITE, fault, random, hands.plan(bed.NAME), folder, WATCH)
+        one = hands.tried(bed.NAME, fault, random, hands.plan(bed.NAME), folder)
         told(f"{number:2}. {one}")
         if not one.is_sound:
-            hands.keep_logs(bed.SITE, one.began, folder)
             told(f"    kept in {folder}")
         found.append(one)
     return found
