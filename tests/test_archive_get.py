@@ -30,7 +30,7 @@ class Archive:
     def get(self, name: str) -> int:
         path = f"{self.folder}:{os.environ['PATH']}"
         command = ["/bin/sh", str(self.folder / "get"), name, "pg_wal/RECOVERYXLOG"]
-        return subprocess.run(command, env={"PATH": path}, timeout=30).returncode
+        return subprocess.run(command, cwd=self.folder, env={"PATH": path}, timeout=30).returncode
 
     @property
     def asked(self) -> list[str]:
@@ -87,6 +87,13 @@ def test_a_history_that_the_primary_does_not_have_comes_from_the_repository(
     archive: Archive,
 ) -> None:
     assert [archive.get(HISTORY) for _ in range(2)] == [1, 0]
+
+
+def test_a_history_that_is_there_is_not_asked_for(archive: Archive) -> None:
+    (archive.folder / "pg_wal").mkdir()
+    (archive.folder / "pg_wal" / HISTORY).touch()
+    assert [archive.get(HISTORY) for _ in range(3)] == [1, 1, 1]
+    assert archive.asked == []
 
 
 def test_a_promotion_has_its_answer_already(archive: Archive) -> None:
