@@ -144,15 +144,15 @@ def _judge(trial: Trial, seen: Seen, fitness: list[Fitness], site: Site, fault: 
     trial.errors = sorted({write.error for write in writes if write.error})
     trial.outage = invariants.outage(writes)
     trial.longest_wait = invariants.longest_wait(writes)
+    # Without anybody's word on who is fit, the read port cannot be judged.
+    routed = "each port leads where it should" if fitness else "the write port leads to no replica"
     trial.breaches = {
         LOST: invariants.lost(writes, seen.kept),
         "never two primaries": [
             *invariants.two_primaries(writes, probes, site.nodes),
             *invariants.went_back(writes),
         ],
-        "each port leads where it should": invariants.wrongly_routed(
-            writes, readings, fitness, site.nodes
-        ),
+        routed: invariants.wrongly_routed(writes, readings, fitness, site.nodes),
         "all are back in time": []
         if trial.back <= BACK_SECONDS
         else [f"{trial.back:.1f} s after the fault had ended: {trial.ailment}"],

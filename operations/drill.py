@@ -140,7 +140,7 @@ def _site(cluster: Cluster) -> Site:
 
 
 def _load(cluster: Cluster, secrets: Secrets, site: Site, folder: Path) -> Plan:
-    """Return clients that write and read from this machine, as the application."""
+    """Return clients that write from this machine, as the application."""
     certificate = folder / "ca.crt"
     certificate.write_text(secrets.authority_certificate)
     return Plan(
@@ -152,6 +152,5 @@ def _load(cluster: Cluster, secrets: Secrets, site: Site, folder: Path) -> Plan:
             "sslrootcert": str(certificate),
         },
         write=(site.entrance, cluster.haproxy.rw_port),
-        read=(site.entrance, cluster.haproxy.ro_port),
         table="pgha_drill",
     )

@@ -187,6 +187,12 @@ def test_a_fault_that_costs_no_write() -> None:
     assert (one.outage, one.acknowledged, one.lost) == (1.0, 3, 0)
 
 
+def test_what_nobody_looked_at_is_not_said_to_hold() -> None:
+    one = judged("patroni-killed", acknowledged(1, 2))
+    assert "the write port leads to no replica" in one.breaches
+    assert "each port leads where it should" not in one.breaches
+
+
 def test_a_write_fails_that_must_not() -> None:
     one = judged("patroni-killed", [*acknowledged(1), Write(9, 1, 2, "unknown", error="gone")])
     assert "1 are unknown: ['gone']" in one.breaches["the fault does what is promised"][0]
