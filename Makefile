@@ -13,7 +13,7 @@ help:  ## show this list
 demo: .venv/ready  ## six containers, the cluster on them, the proofs, and a screen to start from
 	@$(BIN)/python testbed/demo.py $(if $(BASE_IMAGE),--base $(BASE_IMAGE))
 
-test: lint unit e2e  ## what must pass before a change lands (about 35 minutes)
+test: lint unit e2e el-smoke  ## what must pass before a change lands (about 40 minutes)
 
 lint: .venv/ready  ## style and types
 	$(BIN)/ruff check .

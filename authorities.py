@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import serialization
 
 from certificates import Authority
 from identities import AUTHORITY
-from settings import SettingsError
+from setting_types import SettingsError
 
 PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\n.+?\n-----END \1-----", re.DOTALL)
 ABOUT = 'docs/operations.md, "Replace the authority", says what may stand there.'

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import durability
+from backup_settings import Pgbackrest
 from identities import AUTHORITY, Identity
 from settings import (
     App,
@@ -17,7 +18,6 @@ from settings import (
     Haproxy,
     Packages,
     Patroni,
-    Pgbackrest,
     Pgbouncer,
     Postgresql,
     Tls,

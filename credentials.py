@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from certificates import Authority
-from settings import SettingsError
+from setting_types import SettingsError
 
 # 32 characters of 62 are 190 bits; without punctuation no shell, URL or YAML can trip over them.
 ALPHABET, LENGTH = string.ascii_letters + string.digits, 32

@@ -15,22 +15,21 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 import timing
+from backup_settings import Pgbackrest
 from certificates import COMMON_NAME_LIMIT
 from cluster import GROUPS, SSH_PORT, Cluster, Host
+from setting_types import Component, SettingsError
 from settings import (
     COMPONENTS,
     KNOWN_NAMES,
     App,
-    Component,
     Etcd,
     General,
     Haproxy,
     Packages,
     Patroni,
-    Pgbackrest,
     Pgbouncer,
     Postgresql,
-    SettingsError,
     Tls,
     Verify,
 )

@@ -26,7 +26,7 @@ from cluster import GROUPS, Cluster
 from credentials import Secrets
 from description import HostData, describe
 from secret_sources import Source
-from settings import SettingsError
+from setting_types import SettingsError
 
 # The phases in their order, and the groups whose hosts take part in each.
 PHASES = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import credentials
 from credentials import NAMES, Secrets
-from settings import SettingsError
+from setting_types import SettingsError
 
 # A smart card may want to be touched; who waits longer than this will not answer.
 SECONDS = 120

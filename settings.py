@@ -1,64 +1,25 @@
 """What each setting may be: one model per component, filled from pyinfra's flat, prefixed names.
 
-The values stand in group_data/all.py; this page holds their types, bounds and meaning, and the
-rules between them; description.py reads them. It knows no pyinfra and does no I/O.
+The values stand in group_data/all.py; this page holds their bounds and meaning, and the rules
+between them; description.py reads them. Those of backups stand in backup_settings.py. None of this
+knows pyinfra or does I/O.
 """
 
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Port = Annotated[
-    int,
-    Field(strict=True, ge=1, le=65535, description="a port: a number from 1 to 65535, unquoted"),
-]
-# Two levels at least, and no component that starts with a dot: never /data, /etc or /data/../etc.
-AbsolutePath = Annotated[
-    str,
-    Field(
-        pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*){2,}$",
-        description="an absolute path of two levels or more, such as /data/pgdata",
-    ),
-]
-Identifier = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
-        description="lower-case letters, digits and _, no digit first, 63 characters at most",
-    ),
-]
-Url = Annotated[
-    str, Field(pattern=r"^https?://\S+[^/]$", description="an http(s) URL without a last /")
-]
-RepositoryUrl = Annotated[
-    str,
-    Field(
-        pattern=r"^(https?|file)://\S+[^/]$",
-        description="an http(s) or file URL without a last /",
-    ),
-]
-# In systemd's words; systemd itself checks them on the repository host.
-Calendar = Annotated[
-    str,
-    Field(pattern=r"^[^\n]+$", description="a calendar as systemd's OnCalendar, such as Sun 01:00"),
-]
-
-
-class SettingsError(ValueError):
-    """Says in one line what is wrong with the description of the cluster, and how to mend it."""
-
-    def __init__(self, problem: str, hint: str) -> None:
-        self.problem, self.hint = problem, hint
-        super().__init__(f"{problem}\n    HINT: {hint}")
-
-
-class Component(BaseModel):
-    """The settings whose names start with `prefix`, read from the hosts of `group` ("" is all)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    prefix: ClassVar[str]
-    group: ClassVar[str] = ""
+from backup_settings import Pgbackrest
+from setting_types import (
+    AbsolutePath,
+    Component,
+    Identifier,
+    Port,
+    RepositoryUrl,
+    SettingsError,
+    Url,
+)
 
 
 class General(Component):
@@ -309,40 +270,6 @@ class Pgbouncer(Component):
     pool_size: int = Field(
         ge=1, le=10000, description="1 to 10000 connections of each database and role"
     )
-
-
-class Pgbackrest(Component):
-    """The repository, how long it keeps what, and when it takes backups."""
-
-    prefix: ClassVar[str] = "pgbackrest_"
-    group: ClassVar[str] = "pgbackrest"
-
-    transport: Literal["ssh", "tls"] = Field(description="ssh or tls")
-    tls_port: Port
-    repository_path: AbsolutePath
-    retention_days: int = Field(ge=1, le=9999, description="1 to 9999 days")
-    full_schedule: Calendar
-    diff_schedule: Calendar
-    process_max: int = Field(ge=1, le=999, description="1 to 999 processes")
-    check_schedule: Calendar
-    verify_schedule: Calendar
-    rehearsal_schedule: Calendar
-    # A socket lies in it, and the path of one has 107 bytes at most.
-    rehearsal_path: AbsolutePath = Field(max_length=80)
-    rehearsal_query: str = Field(description="one query whose answer is known, or an empty text")
-    rehearsal_expected: str = Field(description="the answer to that query, as psql -At prints it")
-    metrics_path: AbsolutePath
-
-    @model_validator(mode="after")
-    def rehearsal_is_apart_from_the_repository(self) -> Self:
-        rehearsal, repository = f"{self.rehearsal_path}/", f"{self.repository_path}/"
-        if rehearsal.startswith(repository) or repository.startswith(rehearsal):
-            raise SettingsError(
-                f"pgbackrest_rehearsal_path ({self.rehearsal_path}) and pgbackrest_repository_path "
-                f"({self.repository_path}) hold each other: a rehearsal removes what it made",
-                "give it a directory of its own.",
-            )
-        return self
 
 
 class Verify(Component):

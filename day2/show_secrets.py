@@ -14,7 +14,7 @@ from pyinfra.api.exceptions import DeployError
 
 import credentials
 import plan
-from settings import SettingsError
+from setting_types import SettingsError
 
 plan.refuse_without_secrets("", "the first deploy makes it, or bring it to this machine.")
 if plan.first_of([member.name for member in inventory]):

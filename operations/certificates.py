@@ -21,7 +21,7 @@ from operations import Commands, config_files
 from operations.config_files import Directory, File
 from operations.pgbackrest import SERVER
 from operations.waiting import wait_until
-from settings import SettingsError
+from setting_types import SettingsError
 
 # Two loops of Patroni; and a busy postmaster reads its files when it comes to it.
 NOTICED_SECONDS, TAKEN_OVER_SECONDS = 20.0, 120.0

@@ -10,7 +10,7 @@ from certificates import Authority
 from certificates import days_left as left
 from cluster import Cluster
 from operations.judgement import Proof, proof
-from settings import SettingsError
+from setting_types import SettingsError
 
 HINT = "deploy.py renews what ends soon; day2/rotate_certificates.py renews all."
 

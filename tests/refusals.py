@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from settings import SettingsError
+from setting_types import SettingsError
 from tests.clusters import described
 
 

@@ -11,7 +11,7 @@ from authorities import Stage, ahead, check, is_next, names, stage, steps
 from certificates import Authority, Subject, new_authority, sign
 from cluster import Cluster
 from operations import judgement_tls
-from settings import SettingsError
+from setting_types import SettingsError
 from tests.clusters import REQUEST
 from tests.refusals import in_form
 

@@ -17,7 +17,7 @@ from credentials import (
     shown,
     validated,
 )
-from settings import SettingsError
+from setting_types import SettingsError
 from tests.clusters import AUTHORITY, SECRETS
 from tests.refusals import in_form
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from description import PORT_SETTINGS, HostData, describe
-from settings import KNOWN_NAMES, SettingsError
+from setting_types import SettingsError
+from settings import KNOWN_NAMES
 from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
 from tests.refusals import in_form, refusal
 

@@ -10,7 +10,7 @@ import pytest
 import secret_sources
 from credentials import document
 from secret_sources import Source, read, source
-from settings import SettingsError
+from setting_types import SettingsError
 from tests.clusters import SECRETS
 from tests.refusals import in_form
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from description import describe
-from settings import COMPONENTS, KNOWN_NAMES, SettingsError
+from setting_types import SettingsError
+from settings import COMPONENTS, KNOWN_NAMES
 from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
 from tests.refusals import in_form, refusal
 
