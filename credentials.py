@@ -9,7 +9,7 @@ import re
 import secrets as random_source
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,23 @@ class Secrets:
     backup_cipher: str
     authority_key: str
     authority_certificate: str
+    # By the name of a repository: the keys that its type needs, and a passphrase of its own if any.
+    repositories: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def passphrase(self, repository: str) -> str:
+        """Return what a repository is encrypted with: its own passphrase, or the cluster's."""
+        return self.repositories.get(repository, {}).get("passphrase", self.backup_cipher)
+
+    def key(self, repository: str, name: str) -> str:
+        """Return a key of a repository; raises SettingsError where it is missing."""
+        try:
+            return self.repositories[repository][name]
+        except KeyError:
+            raise SettingsError(
+                f"the secret {name} of the repository {repository} is missing",
+                f"add `repositories: {{{repository}: {{{name}: …}}}}` to the secrets. If there are"
+                " none yet, deploy once without this repository: that makes them.",
+            ) from None
 
     @property
     def authority(self) -> Authority:
@@ -74,7 +91,8 @@ def _mark(password: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", password.encode(), b"pgha etcd user", 50_000).hex()[:8]
 
 
-NAMES = tuple(Secrets.__dataclass_fields__)
+REPOSITORIES = "repositories"
+NAMES = tuple(name for name in Secrets.__dataclass_fields__ if name != REPOSITORIES)
 PEM = ("authority_key", "authority_certificate")
 
 
@@ -102,7 +120,8 @@ def chosen(words: str | None) -> tuple[str, ...]:
 
 def rotated(secrets: Secrets, names: Sequence[str]) -> Secrets:
     """Return the secrets with new values for `names`."""
-    return replace(secrets, **{name: _random() for name in names})
+    new: dict[str, Any] = {name: _random() for name in names}
+    return replace(secrets, **new)
 
 
 def _random() -> str:
@@ -148,7 +167,8 @@ def parsed(content: bytes, source: str) -> Secrets:
 def document(secrets: Secrets) -> str:
     """Return the text of a secrets file."""
     head = "# The cluster's secrets: keep a copy in a safe place, never in git.\n"
-    return head + yaml.dump(vars(secrets), Dumper=_Dumper)
+    values = {name: value for name, value in vars(secrets).items() if value}
+    return head + yaml.dump(values, Dumper=_Dumper)
 
 
 def shown(secrets: Secrets, name: str | None) -> str:
@@ -248,6 +268,25 @@ def validated(values: Mapping[str, Any]) -> Secrets:
                 f"the secret {name} has spaces, or characters beyond ASCII",
                 "take letters, digits and ASCII signs: clients disagree about all others.",
             )
-    if unknown := sorted(map(str, values.keys() - set(NAMES))):
+    if unknown := sorted(map(str, values.keys() - {*NAMES, REPOSITORIES})):
         raise SettingsError(f"unknown secret {unknown[0]}", "remove it from the secrets file.")
-    return Secrets(**{name: values[name] for name in NAMES})
+    repositories = values.get(REPOSITORIES) or {}
+    _refuse_unfit_keys(repositories)
+    return Secrets(**{name: values[name] for name in NAMES}, repositories=repositories)
+
+
+def _refuse_unfit_keys(repositories: Any) -> None:
+    groups = repositories.values() if isinstance(repositories, dict) else [None]
+    for keys in groups:
+        values = keys.values() if isinstance(keys, dict) else [None]
+        if not all(isinstance(value, str) and value.strip() for value in values):
+            raise SettingsError(
+                f"{REPOSITORIES} has something that is no text",
+                "write it as `repositories: {<name of the repository>: {<name of a key>: …}}`.",
+            )
+    for name, keys in repositories.items():
+        if len(keys.get("passphrase", "x" * SHORTEST)) < SHORTEST:
+            raise SettingsError(
+                f"the passphrase of the repository {name} is shorter than {SHORTEST} characters",
+                "put a strong one there.",
+            )

@@ -11,6 +11,7 @@ from pyinfra import host
 
 import plan
 from operations import (
+    backup_places,
     backup_proofs,
     certificates,
     etcd,
@@ -44,6 +45,7 @@ if here.is_postgres or here.is_repository:
     transport.refuse_half_a_change(cluster, here)
 secrets = plan.secrets()
 certificates.refuse_unfit(secrets)
+backup_places.refuse_missing_keys(cluster, secrets)
 
 secrets_file.deploy()
 if phase.begins("packages"):
@@ -57,7 +59,7 @@ if phase.begins("ssh_trust") and (here.is_postgres or here.is_repository):
 if phase.begins("certificates"):
     certificates.deploy(cluster, here, secrets)
 if phase.begins("pgbackrest") and (here.is_postgres or here.is_repository):
-    pgbackrest.configure(cluster, here, platform, secrets)
+    pgbackrest.configure(cluster, here, platform, secrets, identity["cores"])
     ssh_trust.end_unless_needed(cluster, here, platform)
 if phase.begins("etcd") and here.is_etcd:
     etcd.deploy(cluster, here, platform, secrets)
@@ -65,7 +67,7 @@ if phase.begins("patroni") and here.is_postgres:
     patroni.deploy(cluster, here, platform, secrets, in_container)
 if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
-    backup_proofs.deploy(cluster, platform, secrets)
+    backup_proofs.deploy(cluster, platform, secrets, identity["cores"])
 if phase.begins("haproxy") and here.is_haproxy:
     haproxy.deploy(cluster, platform)
     pgbouncer.deploy(cluster, here, platform)

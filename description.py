@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 import timing
-from backup_settings import Pgbackrest
+from backup_settings import Pgbackrest, unfit_repository
 from certificates import COMMON_NAME_LIMIT
 from cluster import GROUPS, SSH_PORT, Cluster, Host
 from setting_types import Component, SettingsError
@@ -144,6 +144,8 @@ def _one_line(model: type[Component], error: ValidationError) -> SettingsError:
     if isinstance(rule, SettingsError):  # a rule of settings.py says all of it itself
         return rule
     field, *within = fault["loc"]
+    if (model, field) == (Pgbackrest, "repositories") and within:
+        return unfit_repository(fault)
     key = f".{within[0]!r}".replace("'", "") if within and isinstance(within[0], str) else ""
     return SettingsError(
         f"{model.prefix}{field}{key} cannot be {fault['input']!r}",

@@ -38,6 +38,13 @@ Calendar = Annotated[
     str,
     Field(pattern=r"^[^\n]+$", description="a calendar as systemd's OnCalendar, such as Sun 01:00"),
 ]
+OptionalCalendar = Annotated[
+    str,
+    Field(
+        pattern=r"^[^\n]*$",
+        description='a calendar as systemd\'s OnCalendar, such as hourly, or "" for never',
+    ),
+]
 
 
 class SettingsError(ValueError):

@@ -299,8 +299,9 @@ COMPONENTS: tuple[type[Component], ...] = (
     Verify,
 )
 # Names without a component: where the secrets are, which of them are meant (show_secrets and
-# rotate_passwords), which phases run, who shall lead (switchover), where to go back to and whose
-# name was typed for that (restore), whose new host keys are accepted, where a host is.
+# rotate_passwords), which phases run, who shall lead (switchover), where to go back to, from which
+# repository, and whose name was typed for that (restore), whose new host keys are accepted, where a
+# host is.
 OTHER_NAMES = frozenset(
     {
         "secrets_file",
@@ -310,6 +311,7 @@ OTHER_NAMES = frozenset(
         "phases",
         "candidate",
         "target",
+        "repository",
         "confirm",
         "ssh_trust_replaced",
         "address",

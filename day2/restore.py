@@ -8,6 +8,8 @@ label for its end. One that cannot be reached is refused while the cluster still
 restored beside the data of one member and recovered up to the target first. Only then everybody is
 stopped, and that member leads with what was restored; the others are filled from a new full backup.
 
+`--data repository=<its name>` restores from another repository than the first one.
+
 A run may be killed anywhere: the same command again goes on. day2/restore_undo.py goes back.
 """
 

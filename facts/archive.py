@@ -9,8 +9,11 @@ from typing_extensions import override
 # Two statements: the segment's name is known before the switch ends it.
 WRITE = "select pg_walfile_name(pg_logical_emit_message(true, 'pgha', 'proof'))"
 SWITCH = "select pg_switch_wal()"
-# One repository at a time: another one may be set beside the first (docs/security.md).
-PGBACKREST = "runuser -u postgres -- pgbackrest --repo=1 --log-level-console=off --stanza"
+
+
+def pgbackrest(repository: int = 1) -> str:
+    """Return a call of pgBackRest that asks one repository; the stanza's name follows."""
+    return f"runuser -u postgres -- pgbackrest --repo={repository} --log-level-console=off --stanza"
 
 
 class SwitchedWal(FactBase[str | None]):
@@ -49,7 +52,7 @@ class ArchivedSegment(FactBase[str | None]):
     @override
     def command(self, stanza: str, segment: str) -> StringCommand:
         archive, name = shlex.quote(f"archive/{stanza}"), shlex.quote(segment)
-        ask = f"{PGBACKREST} {shlex.quote(stanza)} repo-ls"
+        ask = f"{pgbackrest()} {shlex.quote(stanza)} repo-ls"
         return StringCommand(
             f"cd / && for id in $({ask} {archive} | grep -E '^[0-9]+-[0-9]+$'); do"
             f" {ask} {archive}/$id/{shlex.quote(segment[:16])}"

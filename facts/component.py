@@ -8,12 +8,27 @@ from typing import TypedDict
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
-# What follows a key that names a secret is replaced on the host, before it can reach any log.
-REDACT = r"s/((password|passphrase|secret|cipher-pass)[\"']?[[:space:]]*[:=]).*/\1 *MASKED*/I"
-
-REDACT_PYTHON = re.compile(
-    r"((?:password|passphrase|secret|cipher-pass)[\"']?[ \t]*[:=]).*", re.IGNORECASE
+# What follows a key that names a secret is replaced on the host, before it can reach any log; so is
+# every line of a private key, from its first to its last (of JSON's single line: to the end).
+_NAMES = "password|passphrase|secret|cipher-pass|s3-key|azure-key"
+_BEGIN, _END = "-----BEGIN [A-Z ]*KEY-----", "^-----END [A-Z ]*KEY-----"
+MASKED = "*MASKED*"
+REDACT = (
+    f"/{_BEGIN}/,/{_END}/s/.*/{MASKED}/;"
+    rf"s/(({_NAMES})[\"']?[[:space:]]*[:=]).*/\1 {MASKED}/I"
 )
+_AFTER_NAME = re.compile(rf"((?:{_NAMES})[\"']?[ \t]*[:=]).*", re.IGNORECASE)
+
+
+def redacted(text: str) -> list[str]:
+    """Return the lines of a text as a host shows those of a file: without what is secret."""
+    lines, is_key = list[str](), False
+    for line in text.splitlines():
+        begins = not is_key and re.search(_BEGIN, line)
+        lines.append(MASKED if is_key or begins else _AFTER_NAME.sub(rf"\1 {MASKED}", line))
+        is_key = bool(begins) or (is_key and not re.search(_END, line))
+    return lines
+
 
 # Few processes for many paths: this is most of what a deploy with nothing to do runs on a host.
 SCRIPT = """

@@ -11,7 +11,8 @@ class Identity(TypedDict):
     """os-release as it stands there, the kind of container ("" on a real host), sudo's answer.
 
     `ssh_port` is the port of the host that this very connection came in by, 0 without one.
-    `addresses` are its own IPv4 addresses for others; none where `ip` is missing.
+    `addresses` are its own IPv4 addresses for others; none where `ip` is missing. `cores` are those
+    that it may use, 1 where it does not tell.
     """
 
     os_release: dict[str, str]
@@ -19,6 +20,7 @@ class Identity(TypedDict):
     sudo: bool
     ssh_port: int
     addresses: list[str]
+    cores: int
 
 
 class HostIdentity(FactBase[Identity | None]):
@@ -30,6 +32,7 @@ class HostIdentity(FactBase[Identity | None]):
             "cat /etc/os-release;"
             ' echo "pgha_container=$(systemd-detect-virt --container 2>/dev/null)";'
             ' echo "pgha_ssh_port=${SSH_CONNECTION##* }";'
+            ' echo "pgha_cores=$(nproc 2>/dev/null)";'
             # A user's PATH may lack /usr/sbin, which is where `ip` stands on Enterprise Linux.
             ' echo "pgha_addresses=$(PATH="$PATH:/usr/sbin" ip -4 -o addr show 2>/dev/null'
             ' | awk \'{ sub("/.*", "", $4); printf "%s,", $4 }\')";'
@@ -46,6 +49,7 @@ class HostIdentity(FactBase[Identity | None]):
             sudo=values.pop("pgha_sudo", "") == "yes",
             ssh_port=int(values.pop("pgha_ssh_port", "") or 0),
             container="" if container == "none" else container,
+            cores=int(values.pop("pgha_cores", "") or 1),
             addresses=[one for one in addresses if one and not one.startswith("127.")],
             os_release=values,
         )

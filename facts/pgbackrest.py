@@ -13,7 +13,7 @@ OK, NO_BACKUP = 0, 2
 class Backup(TypedDict):
     """One backup: label, type (full, diff, incr), stop time in seconds since the epoch, bytes.
 
-    `repository` is 1 unless others are set beside it. From `first_wal` on pgBackRest keeps WAL.
+    `repository` is pgBackRest's number of it. From `first_wal` on pgBackRest keeps WAL.
     """
 
     repository: int
@@ -25,9 +25,13 @@ class Backup(TypedDict):
 
 
 class Repository(TypedDict):
-    """Whether the stanza exists there, its backups from old to new, the newest archived WAL."""
+    """Whether the stanza exists in all repositories, and which PostgreSQL it is for, such as "18".
+
+    Its backups from old to new, in all of them, and the newest archived WAL.
+    """
 
     stanza: bool
+    version: str
     message: str
     backups: list[Backup]
     newest_wal: str
@@ -58,12 +62,18 @@ class PgbackrestInfo(FactBase[Repository | None]):
         if answer is None:
             return None
         if not answer:
-            return Repository(stanza=False, message="missing", backups=[], newest_wal="")
-        status = answer[0]["status"]
-        archives = [part.get("max") or "" for part in answer[0].get("archive", [])]
+            return Repository(
+                stanza=False, version="", message="missing", backups=[], newest_wal=""
+            )
+        stanza = answer[0]
+        archives = [part.get("max") or "" for part in stanza.get("archive", [])]
+        versions = {one["id"]: one["version"] for one in stanza.get("db", [])}
+        # The stanza's own status is of neither kind where its repositories differ.
+        states = [one["status"] for one in stanza.get("repo", [])] or [stanza["status"]]
         return Repository(
-            stanza=status["code"] in (OK, NO_BACKUP),
-            message=status["message"],
+            stanza=all(one["code"] in (OK, NO_BACKUP) for one in states),
+            version=versions[max(versions)] if versions else "",
+            message=stanza["status"]["message"],
             backups=[
                 Backup(
                     repository=(backup.get("database") or {}).get("repo-key", 1),
@@ -73,7 +83,7 @@ class PgbackrestInfo(FactBase[Repository | None]):
                     size=backup["info"]["size"],
                     first_wal=(backup.get("archive") or {}).get("start") or "",
                 )
-                for backup in answer[0].get("backup", [])
+                for backup in stanza.get("backup", [])
             ],
             newest_wal=max(archives, default=""),
         )

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
-from facts.archive import PGBACKREST
+from facts.archive import pgbackrest
 from recovery import Archive, Backup
 from recovery_target import position
 
@@ -27,15 +27,18 @@ class RestorableBackups(FactBase[Restorable | None]):
     """Return the backups that can be restored, or None where pgBackRest cannot tell.
 
     + stanza: name of the stanza
+    + repository: pgBackRest's number of it
     """
 
     @override
-    def requires_command(self, stanza: str) -> str:
+    def requires_command(self, stanza: str, repository: int = 1) -> str:
         return "pgbackrest"
 
     @override
-    def command(self, stanza: str) -> StringCommand:
-        return StringCommand(f"{_asking(stanza)} date +%s; ask --output=json info || echo null")
+    def command(self, stanza: str, repository: int = 1) -> StringCommand:
+        return StringCommand(
+            f"{_asking(stanza, repository)} date +%s; ask --output=json info || echo null"
+        )
 
     @override
     def process(self, output: list[str]) -> Restorable | None:
@@ -59,14 +62,15 @@ class ArchiveListing(FactBase[Archive | None]):
 
     + stanza: name of the stanza
     + histories: with each timeline's history, which is read one by one
+    + repository: pgBackRest's number of it
     """
 
     @override
-    def requires_command(self, stanza: str, histories: bool = True) -> str:
+    def requires_command(self, stanza: str, histories: bool = True, repository: int = 1) -> str:
         return "pgbackrest"
 
     @override
-    def command(self, stanza: str, histories: bool = True) -> StringCommand:
+    def command(self, stanza: str, histories: bool = True, repository: int = 1) -> StringCommand:
         archive = shlex.quote(f"archive/{stanza}")
         read = (
             " for name in $(echo \"$names\" | grep -E '^[0-9A-F]{8}[.]history$'); do"
@@ -74,7 +78,7 @@ class ArchiveListing(FactBase[Archive | None]):
         )
         # An archive of each major version, such as 17-1 and 18-2: the last is in use.
         return StringCommand(
-            f"{_asking(stanza)} if ids=$(ask repo-ls {archive}) &&"
+            f"{_asking(stanza, repository)} if ids=$(ask repo-ls {archive}) &&"
             " id=$(echo \"$ids\" | grep -E '^[0-9]+-[0-9]+$' | sort -t- -k2n | tail -n1) &&"
             f' names=$(ask repo-ls --recurse {archive}/"$id"); then echo "$names"'
             " | sed -nE 's|^.*/([0-9A-F]{24})-[0-9a-f]{40}.*$|\\1|p' | sort -u;"
@@ -97,9 +101,10 @@ class ArchiveListing(FactBase[Archive | None]):
         return Archive(frozenset(segments), histories)
 
 
-def _asking(stanza: str) -> str:
+def _asking(stanza: str, repository: int = 1) -> str:
     """Return a shell function that asks pgBackRest, and is silent where that cannot tell."""
-    return f'cd / && ask() {{ {PGBACKREST} {shlex.quote(stanza)} "$@" 2>/dev/null; }};'
+    call = f"{pgbackrest(repository)} {shlex.quote(stanza)}"
+    return f'cd / && ask() {{ {call} "$@" 2>/dev/null; }};'
 
 
 def _backup(one: dict[str, Any]) -> Backup:

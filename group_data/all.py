@@ -93,8 +93,11 @@ pgbackrest_tls_port = 8432  # for tls only
 pgbackrest_repository_path = "/data/pgbackrest"
 pgbackrest_retention_days = 14  # restorable to any moment of the last so many days
 pgbackrest_full_schedule = "Sun 01:00"
-pgbackrest_diff_schedule = "Mon..Sat 01:00"
-pgbackrest_process_max = 2
+pgbackrest_diff_schedule = "Mon..Sat 01:00"  # "" for never, as for incr
+pgbackrest_incr_schedule = ""
+# Further repositories, which get all WAL and backups of their own: docs/operations.md.
+pgbackrest_repositories = []
+pgbackrest_process_max = None  # half of a host's cores, two at least
 # Proofs of the backups, on the repository host; what came of them is written for node_exporter.
 pgbackrest_check_schedule = "*:35"  # is WAL archived, and every host reached?
 pgbackrest_verify_schedule = "Wed 03:00"  # reads all that the repository holds

@@ -12,7 +12,7 @@ import plan
 from cluster import Cluster
 from credentials import Secrets
 from facts.backup_proofs import ProofResults
-from operations import Commands, config_files, judgement_backup, pgbackrest
+from operations import Commands, backup_places, config_files, judgement_backup
 from operations.config_files import Directory, File
 from platforms import Platform
 
@@ -21,34 +21,36 @@ REHEARSAL_CONFIG = "/etc/pgha/pgbackrest-rehearsal.conf"
 TIMERS = [f"pgha-proof@{job}.timer" for job in judgement_backup.JOBS]
 
 
-def deploy(cluster: Cluster, platform: Platform, secrets: Secrets) -> None:
+def deploy(cluster: Cluster, platform: Platform, secrets: Secrets, cores: int) -> None:
     """Let the repository host prove its backups by itself."""
     timed(
         name="Prove backups on timers",
         cluster=cluster,
         platform=platform,
         secrets=secrets,
+        cores=cores,
     )
 
 
 @operation()
-def timed(cluster: Cluster, platform: Platform, secrets: Secrets) -> Commands:
+def timed(cluster: Cluster, platform: Platform, secrets: Secrets, cores: int) -> Commands:
     """
     Write what proves the backups and rehearses their restore, start its timers, and a first run.
 
     + cluster: the whole cluster
     + platform: of this host
     + secrets: the cluster's secrets, the repository's passphrase among them
+    + cores: of this host
 
     **Example:**
 
     .. code:: python
 
         backup_proofs.timed(
-            name="Timers", cluster=cluster, platform=platform, secrets=secrets
+            name="Timers", cluster=cluster, platform=platform, secrets=secrets, cores=4
         )
     """
-    wanted = _wanted(cluster, platform, secrets)
+    wanted = _wanted(cluster, platform, secrets, cores)
     found = config_files.read(wanted, TIMERS)
     different = config_files.differing(wanted, found)
     timers, told = " ".join(TIMERS), f"{cluster.pgbackrest.metrics_path}/pgha_proof_$job.prom"
@@ -94,12 +96,20 @@ def rehearsed(cluster: Cluster) -> Commands:
     click.echo(proof.evidence, err=bool(plan.command_line.get("json_output")))
 
 
-def _wanted(cluster: Cluster, platform: Platform, secrets: Secrets) -> list[File | Directory]:
+def _wanted(
+    cluster: Cluster, platform: Platform, secrets: Secrets, cores: int
+) -> list[File | Directory]:
     settings = cluster.pgbackrest
     config = config_files.render(
-        "pgbackrest-rehearsal.conf.j2", cluster=cluster, passphrase=secrets.backup_cipher
+        "pgbackrest-rehearsal.conf.j2",
+        cluster=cluster,
+        passphrase=secrets.backup_cipher,
+        workers=cluster.pgbackrest.workers(cores),
     )
-    proof = config_files.render("pgha-proof.j2", cluster=cluster, rehearsal=REHEARSAL)
+    numbers = [number for number, _ in backup_places.numbered(cluster)]
+    proof = config_files.render(
+        "pgha-proof.j2", cluster=cluster, rehearsal=REHEARSAL, numbers=numbers
+    )
     service = config_files.render("pgha-proof.service.j2", cluster=cluster, proof=PROOF)
     schedules = {
         "check": settings.check_schedule,
@@ -113,7 +123,7 @@ def _wanted(cluster: Cluster, platform: Platform, secrets: Secrets) -> list[File
         File(REHEARSAL_CONFIG, config, "postgres", "postgres", "640"),
         File(REHEARSAL, _rehearsal(cluster, platform), mode="755"),
         File(PROOF, proof, mode="755"),
-        File(f"{pgbackrest.UNITS}/pgha-proof@.service", service),
+        File(f"{backup_places.UNITS}/pgha-proof@.service", service),
         *(_timer(cluster, job, schedules[job]) for job in judgement_backup.JOBS),
     ]
 
@@ -147,5 +157,5 @@ def _timer(cluster: Cluster, job: str, schedule: str) -> File:
         "pgha-proof.timer.j2", cluster=cluster, job=job, schedule=schedule
     )
     return File(
-        f"{pgbackrest.UNITS}/pgha-proof@{job}.timer", content, check=config_files.CALENDAR_CHECK
+        f"{backup_places.UNITS}/pgha-proof@{job}.timer", content, check=config_files.CALENDAR_CHECK
     )

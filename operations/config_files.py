@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pyinfra import host, logger, state
 from pyinfra.api import OperationError, QuoteString, StringCommand
 
-from facts.component import REDACT_PYTHON, Component, ComponentState, PathState
+from facts.component import Component, ComponentState, PathState, redacted
 from operations import Commands
 
 ABOVE = "the host's own error stands above; nothing was changed there."
@@ -154,6 +154,6 @@ def _command(item: File | Directory, then: StringCommand) -> StringCommand:
 
 def _show(item: File, found: PathState | None) -> None:
     old = found["lines"] if found else []
-    new = [REDACT_PYTHON.sub(r"\1 *MASKED*", line) for line in item.content.splitlines()]
+    new = redacted(item.content)
     for line in difflib.unified_diff(old, new, item.path, item.path, lineterm="", n=2):
         logger.info("%s%s", host.print_prefix, line)

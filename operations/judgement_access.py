@@ -145,29 +145,36 @@ def archiving(
 
 
 def backup(
-    repository: Repository | None,
+    found: Repository | None,
     check: Check | None,
     units: Mapping[str, UnitState] | None,
     now: float,
-    maximum_hours: int,
+    limits: Mapping[str, int],
 ) -> Proof:
-    """pgBackRest's own check passes, the last backup is young, and timers will take the next."""
-    faults = []
+    """pgBackRest's own check passes, each last backup is young, and timers will take the next.
+
+    + limits: how many hours a repository may be without a backup, by its name, in their order
+    """
+    faults, good = [], "check passes"
     if check is None or not check["passed"]:
         faults.append(f"check: {check['error'] if check else 'pgbackrest is missing'}")
-    backups = repository["backups"] if repository else []
-    if not any(backup["type"] == "full" for backup in backups):
-        faults.append("there is no full backup")
-    if backups and now - backups[-1]["stopped"] > maximum_hours * 3600:
-        old = age(now - backups[-1]["stopped"])
-        faults.append(f"the last backup is {old} old, and {maximum_hours} h are allowed")
+    for number, (name, maximum_hours) in enumerate(limits.items(), 1):
+        prefix = f"{name}: " if len(limits) > 1 else ""
+        backups = [b for b in (found["backups"] if found else []) if b["repository"] == number]
+        if not any(backup["type"] == "full" for backup in backups):
+            faults.append(f"{prefix}there is no full backup")
+        if not backups:
+            continue
+        last, old = backups[-1], now - backups[-1]["stopped"]
+        if old > maximum_hours * 3600:
+            faults.append(
+                f"{prefix}the last backup is {age(old)} old, and {maximum_hours} h are allowed"
+            )
+        good += f", {prefix}{len(backups)} backup{'s' if len(backups) != 1 else ''}"
+        good += f", the last ({last['type']}) {age(old)} old"
     faults += _timer_faults(units)
-    good = f"check passes, {len(backups)} backup{'s' if len(backups) != 1 else ''}"
-    if backups:
-        last = backups[-1]
-        good += f", the last ({last['type']}) {age(now - last['stopped'])} old"
     hint = "on the repository host: `pgbackrest info`, `systemctl list-timers`, `journalctl -u "
-    return proof("backup", good, faults, f"{hint}'pgbackrest-backup@*' -u 'pgha-proof@*'`.")
+    return proof("backup", good, faults, f"{hint}'pgbackrest-backup*' -u 'pgha-proof@*'`.")
 
 
 def _timer_faults(units: Mapping[str, UnitState] | None) -> list[str]:

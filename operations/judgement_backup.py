@@ -64,24 +64,32 @@ def _queue_faults(cluster: Cluster, name: str, found: WaitingWal) -> list[str]:
 # --- the archive ------------------------------------------------------------------------------
 
 
-def gaps(repository: Repository | None, archive: Archive | None) -> Proof:
-    """The archive has every segment since the oldest backup began, over all timelines."""
+def gaps(repository: Repository | None, archives: Mapping[str, Archive | None]) -> Proof:
+    """Each archive has every segment since its oldest backup began, over all timelines.
+
+    + archives: what each repository has of WAL, by its name, in the order of pgBackRest's numbers
+    """
+    faults, good = [], []
+    for number, (name, archive) in enumerate(archives.items(), 1):
+        prefix = f"{name}: " if len(archives) > 1 else ""
+        backups = repository["backups"] if repository else []
+        begins = [b["first_wal"] for b in backups if b["first_wal"] and b["repository"] == number]
+        first = min(begins, default="")
+        if archive is None or not first:
+            what = "what the archive holds" if first else "which WAL the backups need"
+            faults.append(f"{prefix}pgBackRest does not tell {what}")
+            continue
+        begin = wal.number_of(first)
+        kept = [name for name in archive.segments if name >= first and wal.number_of(name) >= begin]
+        faults += [f"{prefix}{fault}" for fault in wal.missing(first, kept)]
+        timelines = len({name[:8] for name in kept})
+        of = f"{timelines} timeline{'s' if timelines != 1 else ''}"
+        good.append(f"{prefix}{len(kept)} segments on {of}, no gap since {first}")
     hint = (
         "backups before a gap recover up to it and no further: `systemctl start"
         " pgbackrest-backup@full` takes one after it; /var/log/pgbackrest may tell the cause."
     )
-    backups = repository["backups"] if repository else []
-    begins = [b["first_wal"] for b in backups if b["first_wal"] and b["repository"] == 1]
-    first = min(begins, default="")
-    if archive is None or not first:
-        what = "what the archive holds" if first else "which WAL the backups need"
-        return Proof("gaps", "failed", f"pgBackRest does not tell {what}", hint)
-    begin = wal.number_of(first)
-    kept = [name for name in archive.segments if name >= first and wal.number_of(name) >= begin]
-    faults = wal.missing(first, kept)
-    timelines = len({name[:8] for name in kept})
-    good = f"{len(kept)} segments on {timelines} timeline{'s' if timelines != 1 else ''}, no gap"
-    return proof("gaps", f"{good} since {first}", faults, hint)
+    return proof("gaps", "; ".join(good), faults, hint)
 
 
 # --- proofs that the repository host runs by itself -------------------------------------------

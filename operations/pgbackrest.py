@@ -1,6 +1,7 @@
 """pgBackRest: a repository host that archives WAL at all times and takes backups on timers."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
@@ -10,17 +11,19 @@ from credentials import Secrets
 from facts.component import ComponentState
 from facts.pgbackrest import PgbackrestInfo
 from identities import AUTHORITY, Identity
-from operations import Commands, config_files, selinux
+from operations import Commands, backup_places, config_files, selinux
+from operations.backup_places import UNITS
 from operations.config_files import Directory, File
 from operations.waiting import repeated
 from platforms import Platform
 
-UNITS = "/etc/systemd/system"
 SERVER = "pgbackrest-server.service"
 SERVER_UNIT = f"{UNITS}/{SERVER}"
 
 
-def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> None:
+def configure(
+    cluster: Cluster, here: Host, platform: Platform, secrets: Secrets, cores: int
+) -> None:
     """Write pgBackRest's configuration; PostgreSQL archives by it from its first second."""
     if here.is_repository:
         repository(
@@ -29,10 +32,17 @@ def configure(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets
             here=here,
             platform=platform,
             secrets=secrets,
+            cores=cores,
         )
-        selinux.label(platform, {cluster.pgbackrest.repository_path: selinux.DATABASE})
+        selinux.label(platform, dict.fromkeys(backup_places.directories(cluster), selinux.DATABASE))
     else:
-        database_host(name="Configure WAL archiving", cluster=cluster, here=here, platform=platform)
+        database_host(
+            name="Configure WAL archiving",
+            cluster=cluster,
+            here=here,
+            platform=platform,
+            cores=cores,
+        )
 
 
 def deploy(cluster: Cluster) -> None:
@@ -41,23 +51,24 @@ def deploy(cluster: Cluster) -> None:
 
 
 @operation()
-def database_host(cluster: Cluster, here: Host, platform: Platform) -> Commands:
+def database_host(cluster: Cluster, here: Host, platform: Platform, cores: int) -> Commands:
     """
-    Write the configuration by which a database host archives WAL to the repository, and gets it.
+    Write the configuration by which a database host archives WAL, and gets it back.
 
     + cluster: the whole cluster
     + here: this host
     + platform: of this host
+    + cores: of this host
 
     **Example:**
 
     .. code:: python
 
         pgbackrest.database_host(
-            name="Archiving", cluster=cluster, here=here, platform=platform
+            name="Archiving", cluster=cluster, here=here, platform=platform, cores=4
         )
     """
-    content = _rendered("pgbackrest-database.conf.j2", cluster, here)
+    content = _rendered("pgbackrest-database.conf.j2", cluster, here, cores)
     archive_get = config_files.render(
         "pgha-archive-get.j2", stanza=cluster.stanza, socket_dir=SOCKET_DIR
     )
@@ -80,49 +91,59 @@ def database_host(cluster: Cluster, here: Host, platform: Platform) -> Commands:
 
 
 @operation()
-def repository(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) -> Commands:
+def repository(
+    cluster: Cluster, here: Host, platform: Platform, secrets: Secrets, cores: int
+) -> Commands:
     """
-    Write the repository's configuration and the timers of its backups, and start those.
+    Write the repositories' configuration and the timers of their backups, and start those.
 
     + cluster: the whole cluster
     + here: this host
     + platform: of this host
-    + secrets: the cluster's secrets, the repository's passphrase among them
+    + secrets: the cluster's secrets, passphrases and keys of repositories among them
+    + cores: of this host
 
     **Example:**
 
     .. code:: python
 
         pgbackrest.repository(
-            name="Repository", cluster=cluster, here=here, platform=platform, secrets=secrets
+            name="Repository", cluster=cluster, here=here, platform=platform, secrets=secrets,
+            cores=4,
         )
     """
-    content = _rendered(
-        "pgbackrest-repository.conf.j2", cluster, here, passphrase=secrets.backup_cipher
-    )
-    schedules = {
-        "full": cluster.pgbackrest.full_schedule,
-        "diff": cluster.pgbackrest.diff_schedule,
-    }
-    service = config_files.render("pgbackrest-backup.service.j2", cluster=cluster)
-    timers = [f"pgbackrest-backup@{kind}.timer" for kind in schedules]
+    timers = backup_places.timers(cluster)
     wanted: list[File | Directory] = [
-        _directory(cluster.pgbackrest.repository_path),
+        *(_directory(path) for path in backup_places.directories(cluster)),
         _directory("/var/log/pgbackrest"),
-        _configuration(platform, content),
-        File(f"{UNITS}/pgbackrest-backup@.service", service),
-        *(_timer(cluster, kind, schedule) for kind, schedule in schedules.items()),
+        *backup_places.key_files(cluster, secrets),
+        *backup_places.units(cluster),
         *_server(cluster),
+        # The last one: while it differs, timers of a repository that has gone are looked for.
+        _configuration(
+            platform,
+            _rendered(
+                "pgbackrest-repository.conf.j2",
+                cluster,
+                here,
+                cores,
+                places=backup_places.options(cluster, secrets),
+            ),
+        ),
     ]
-    found = config_files.read(wanted, [*timers, *_server_units(cluster)], also=[SERVER_UNIT])
+    never = [f"{UNITS}/{timer}" for timer in backup_places.never(cluster)]
+    found = config_files.read(
+        wanted, [*timers, *_server_units(cluster)], also=[SERVER_UNIT, *never]
+    )
     different = config_files.differing(wanted, found)
     commands = [*_served(cluster, here, platform, found, different)]
-    start = f"systemctl daemon-reload && systemctl enable {' '.join(timers)}"
-    start += f" && systemctl restart {' '.join(timers)}"
+    start = StringCommand(backup_places.only_these(timers))
     if different:
         yield from config_files.written(different, start)
-    elif not all(config_files.unit_is_ready(found, timer) for timer in timers):
-        yield StringCommand(start)
+    elif any(path in found["paths"] for path in never) or not all(
+        config_files.unit_is_ready(found, timer) for timer in timers
+    ):
+        yield start
     elif not commands:
         host.noop("the repository is configured and its timers run")
     yield from commands
@@ -131,7 +152,7 @@ def repository(cluster: Cluster, here: Host, platform: Platform, secrets: Secret
 @operation()
 def stanza(cluster: Cluster) -> Commands:
     """
-    Create the stanza, check that WAL arrives, and take a full backup where there is none.
+    Create the stanza or upgrade it, check that WAL arrives, and take full backups where none is.
 
     + cluster: the whole cluster
 
@@ -150,15 +171,22 @@ def stanza(cluster: Cluster) -> Commands:
             )
         host.noop("pgBackRest does not answer yet")
         return
-    if found["stanza"] and any(backup["type"] == "full" for backup in found["backups"]):
-        host.noop("the stanza has a full backup")
+    is_of_another = found["stanza"] and found["version"] != str(cluster.postgresql.version)
+    with_backup = {one["repository"] for one in found["backups"] if one["type"] == "full"}
+    places = {number: one.name for number, one in backup_places.numbered(cluster)}
+    bare = [number for number in places if is_of_another or number not in with_backup]
+    if found["stanza"] and not bare:
+        host.noop("every repository has a full backup")
         return
     if not found["stanza"]:
         # The primary's archive-push, failing until there is a stanza, holds the lock now and then.
         yield repeated(_pgbackrest(cluster, "stanza-create"), tries=60)
+    elif is_of_another:
+        yield _pgbackrest(cluster, "stanza-upgrade")
     yield _pgbackrest(cluster, "check")
-    host.log("taking the first full backup")
-    yield _pgbackrest(cluster, "--type=full backup")
+    for number in bare:
+        host.log(f"taking the first full backup of the repository {places[number]}")
+        yield _pgbackrest(cluster, f"--repo={number} --type=full backup")
 
 
 def _server(cluster: Cluster) -> list[File]:
@@ -209,11 +237,12 @@ def _pgbackrest(cluster: Cluster, command: str) -> StringCommand:
     )
 
 
-def _rendered(template: str, cluster: Cluster, here: Host, **more: str) -> str:
+def _rendered(template: str, cluster: Cluster, here: Host, cores: int, **more: Any) -> str:
     return config_files.render(
         template,
         cluster=cluster,
         here=here,
+        workers=cluster.pgbackrest.workers(cores),
         peers=[Identity("pgbackrest", peer.name) for peer in cluster.backup_peers(here)],
         identity=Identity("pgbackrest", here.name),
         authority=AUTHORITY,
@@ -228,11 +257,3 @@ def _directory(path: str) -> Directory:
 
 def _configuration(platform: Platform, content: str) -> File:
     return File(platform.pgbackrest_config, content, "postgres", "postgres", "640")
-
-
-def _timer(cluster: Cluster, kind: str, schedule: str) -> File:
-    content = config_files.render(
-        "pgbackrest-backup.timer.j2", cluster=cluster, kind=kind, schedule=schedule
-    )
-    path = f"{UNITS}/pgbackrest-backup@{kind}.timer"
-    return File(path, content, check=config_files.CALENDAR_CHECK)

@@ -16,7 +16,14 @@ from facts.network import InterfaceOf
 from facts.patroni_views import PatroniViews, View
 from facts.pgbackrest import PgbackrestInfo
 from facts.routing import RoutedSessions, Session
-from operations import Commands, judgement, judgement_access, judgement_backup, report
+from operations import (
+    Commands,
+    backup_places,
+    backup_proofs,
+    judgement,
+    judgement_access,
+    report,
+)
 from operations.judgement import Proof
 from platforms import Platform
 
@@ -26,14 +33,6 @@ ARCHIVE_SECONDS = 60.0
 CHECK_SECONDS, CHECK_SECONDS_WITHOUT_ARCHIVE = 60, 2
 # A busy HAProxy deals its turns to others too: rounds before a replica counts as missing.
 ROUNDS_OF_READS = 3
-BACKUP_UNITS = [
-    f"{unit}.{suffix}"
-    for unit in (
-        *(f"pgbackrest-backup@{kind}" for kind in ("full", "diff")),
-        *(f"pgha-proof@{job}" for job in judgement_backup.JOBS),
-    )
-    for suffix in ("timer", "service")
-]
 
 
 @operation()
@@ -141,7 +140,9 @@ def backup(cluster: Cluster) -> Commands:
         proofs_access.backup(name="Prove backups", cluster=cluster)
     """
     if state.is_executing:
-        found = host.get_fact(Component, paths=[], units=BACKUP_UNITS)
+        names = [*backup_places.timers(cluster), *backup_proofs.TIMERS]
+        names += [name.replace(".timer", ".service") for name in names]
+        found = host.get_fact(Component, paths=[], units=names)
         report.record(
             judgement_access.backup(
                 host.get_fact(PgbackrestInfo, stanza=cluster.stanza),
@@ -154,7 +155,10 @@ def backup(cluster: Cluster) -> Commands:
                 ),
                 found["units"] if found else None,
                 time.time(),
-                cluster.verify.maximum_backup_hours,
+                {
+                    one.name: one.maximum_backup_hours or cluster.verify.maximum_backup_hours
+                    for one in cluster.pgbackrest.all_repositories
+                },
             )
         )
     host.noop("proofs change nothing")

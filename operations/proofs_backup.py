@@ -10,7 +10,7 @@ from facts.backup_proofs import ProofResults
 from facts.pgbackrest import PgbackrestInfo
 from facts.restorable import ArchiveListing
 from facts.waiting_wal import WalQueue
-from operations import Commands, judgement_backup, report
+from operations import Commands, backup_places, judgement_backup, report
 from operations.judgement import Proof
 from platforms import Platform
 
@@ -93,5 +93,10 @@ def timed(cluster: Cluster) -> Commands:
 def _gaps(cluster: Cluster) -> Proof:
     return judgement_backup.gaps(
         host.get_fact(PgbackrestInfo, stanza=cluster.stanza),
-        host.get_fact(ArchiveListing, stanza=cluster.stanza, histories=False),
+        {
+            one.name: host.get_fact(
+                ArchiveListing, stanza=cluster.stanza, histories=False, repository=number
+            )
+            for number, one in backup_places.numbered(cluster)
+        },
     )

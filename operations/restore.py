@@ -94,7 +94,7 @@ def promoted(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
     if state.is_executing:
         # The cluster may have changed its timeline since the plan was made.
         archive: Archive | None = inventory.get_host(cluster.repository.name).get_fact(
-            ArchiveListing, stanza=cluster.stanza, _sudo=True
+            ArchiveListing, stanza=cluster.stanza, repository=plan.repository, _sudo=True
         )
         if archive is None:
             raise OperationError(

@@ -18,6 +18,7 @@ from decisions import PatroniMember, Refusal, leader
 from facts.patroni import PatroniStatus
 from facts.restorable import ArchiveListing, RestorableBackups
 from facts.restore import Progress, RestoreProgress
+from operations import backup_places
 from operations.peers import ask
 from platforms import Platform
 from recovery import Backup, Route, route, tries
@@ -42,6 +43,7 @@ class Plan:
     + backups: labels, the first to try first, as `recovery.tries` tells how far
     + timeline: which one to follow
     + highest: the highest timeline that anybody knew
+    + repository: pgBackRest's number of the one that the backups are in
     """
 
     target: str
@@ -51,6 +53,7 @@ class Plan:
     backups: tuple[str, ...]
     timeline: int
     highest: int
+    repository: int = 1
 
     @property
     def text(self) -> str:
@@ -111,8 +114,13 @@ def begun(found: Mapping[str, Progress]) -> Plan | None:
     return next((read(one["plan"]) for one in found.values() if one["plan"]), None)
 
 
-def new(cluster: Cluster, text: str, found: Mapping[str, Progress]) -> tuple[Plan, list[str]]:
-    """Return a new plan and what it says to people; raises Refusal or DeployError."""
+def new(
+    cluster: Cluster, text: str, found: Mapping[str, Progress], place: str
+) -> tuple[Plan, list[str]]:
+    """Return a new plan and what it says to people; raises Refusal or DeployError.
+
+    + place: the name of the repository to restore from
+    """
     for name, one in found.items():
         if one["fixed"]:
             raise Refusal(
@@ -120,10 +128,10 @@ def new(cluster: Cluster, text: str, found: Mapping[str, Progress]) -> tuple[Pla
                 "restore by hand, with Patroni stopped on all members:"
                 " https://pgbackrest.org/user-guide.html.",
             )
-    target = parse(text)
-    repository = cluster.repository.name
-    backups = ask(repository, RestorableBackups, stanza=cluster.stanza)
-    archive = ask(repository, ArchiveListing, stanza=cluster.stanza)
+    target, number = parse(text), backup_places.number_of(cluster, place)
+    repository, of_it = cluster.repository.name, {"stanza": cluster.stanza, "repository": number}
+    backups = ask(repository, RestorableBackups, **of_it)
+    archive = ask(repository, ArchiveListing, **of_it)
     if backups is None or archive is None:
         raise DeployError(
             f"pgBackRest on {repository} does not tell what the repository holds\n"
@@ -141,8 +149,9 @@ def new(cluster: Cluster, text: str, found: Mapping[str, Progress]) -> tuple[Pla
         backups=tries(way.backups, archive.segment_bytes),
         timeline=way.timeline,
         highest=max(known),
+        repository=number,
     )
-    return plan, _lines(cluster, plan, target, way.backups[0], need)
+    return plan, _lines(cluster, plan, target, way.backups[0], place, need)
 
 
 def _refuse_want_of_room(cluster: Cluster, way: Route, found: Mapping[str, Progress]) -> int:
@@ -169,14 +178,16 @@ def _chosen(cluster: Cluster) -> str:
     return idle[0] if leader(members) and idle else first
 
 
-def _lines(cluster: Cluster, plan: Plan, target: Target, backup: Backup, need: int) -> list[str]:
+def _lines(
+    cluster: Cluster, plan: Plan, target: Target, backup: Backup, place: str, need: int
+) -> list[str]:
     older = f" or one of {len(plan.backups) - 1} older" if len(plan.backups) > 1 else ""
     names = ", ".join(node.name for node in cluster.postgres_members)
     ended = f"{datetime.fromtimestamp(backup.stopped, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return [
         "",
         f"Restore of {cluster.general.name} to: {target}",
-        f"  from       backup {backup.label}{older}, which ended {ended}",
+        f"  from       backup {backup.label}{older} of the repository {place}, which ended {ended}",
         f"  along      timeline {plan.timeline}",
         f"  on         {plan.host}, which leads afterwards; the others are filled anew",
         f"  old data   stays in {plan.aside(cluster)} on {names}",

@@ -7,6 +7,7 @@ from pyinfra import host
 from pyinfra.api import OperationError, StringCommand, operation
 from pyinfra.api.exceptions import DeployError
 
+from backup_settings import MAIN
 from cluster import Cluster
 from decisions import Refusal
 from facts.patroni import PatroniConfig
@@ -44,7 +45,7 @@ def plan_of_run(cluster: Cluster, platform: Platform) -> Plan:
         platform,
         lambda found: (
             _going_on(cluster, text, restore_plan.begun(found))
-            or restore_plan.new(cluster, text, found)
+            or restore_plan.new(cluster, text, found, str(host.data.get("repository") or MAIN))
         ),
     )
 
@@ -114,6 +115,7 @@ def files(
         stanza=cluster.stanza,
         port=cluster.postgresql.port,
         backups=plan.backups,
+        repository=plan.repository,
         rehearsed=target.kind != "latest",
         goal=GOALS[target.kind].format(target.value),
         timeline=timeline,

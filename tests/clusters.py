@@ -50,7 +50,44 @@ SECRETS = Secrets(
     backup_cipher="backupCipherPass8",
     authority_key=AUTHORITY.key,
     authority_certificate=AUTHORITY.certificate,
+    repositories={
+        "offsite": {"key": "s3KeyIdentifier9", "key_secret": "s3KeySecret10"},
+        "elsewhere": {
+            "private_key": "-----BEGIN PRIVATE KEY-----\nsftpKey11\n-----END PRIVATE KEY-----\n",
+            "passphrase": "elsewherePass12",
+        },
+    },
 )
+SECRET_VALUES = {
+    **{name: str(value) for name, value in vars(SECRETS).items() if name != "repositories"},
+    **{
+        f"{repository}.{name}": value.splitlines()[1] if "\n" in value else value
+        for repository, keys in SECRETS.repositories.items()
+        for name, value in keys.items()
+    },
+}
+# What those keys are for.
+OFFSITE = {
+    "name": "offsite",
+    "type": "s3",
+    "bucket": "backups",
+    "endpoint": "s3.example.net",
+    "region": "eu",
+    "path": "/pgha",
+    "retention_days": 60,
+    "full_schedule": "Sun 05:00",
+    "incr_schedule": "hourly",
+}
+ELSEWHERE = {
+    "name": "elsewhere",
+    "type": "sftp",
+    "host": "10.9.0.1",
+    "user": "backup",
+    "host_key": "SHA256:" + "A" * 43,
+    "path": "/srv/pgha",
+    "retention_days": 7,
+    "full_schedule": "daily",
+}
 # The same passwords at each step from one authority to the next, which is STRANGER here.
 PREPARED = authorities.prepared(AUTHORITY, STRANGER)
 STAGES = {

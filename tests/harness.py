@@ -181,6 +181,7 @@ def _arguments(
         "platform": PLATFORMS[case.get("platform", "debian")],
         "secrets": SECRETS,
         "ssh_port": 22,
+        "cores": 4,
         "replaced": [],
         "in_container": False,
         **case.get("arguments", {}),

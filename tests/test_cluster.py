@@ -183,7 +183,7 @@ def test_profiles_name_the_same_settings() -> None:
         == {
             name
             for name, value in DEFAULTS.items()
-            if value is None and name != "haproxy_virtual_ip"
+            if value is None and name not in {"haproxy_virtual_ip", "pgbackrest_process_max"}
         }
     )
 

@@ -9,9 +9,11 @@ from credentials import (
     NAMES,
     STAYS,
     chosen,
+    document,
     keep,
     keep_instead,
     made_up,
+    parsed,
     read,
     rotated,
     shown,
@@ -111,7 +113,39 @@ def test_keeps_what_it_reads_again_and_never_over_a_file(tmp_path: Path) -> None
 
 
 def test_takes_good_secrets() -> None:
-    assert vars(validated(GOOD_SECRETS)) == GOOD_SECRETS
+    assert vars(validated(GOOD_SECRETS)) == GOOD_SECRETS | {"repositories": {}}
+
+
+REPOSITORIES = {"offsite": {"key": "anyKey", "passphrase": "passphraseOfIt"}}
+
+
+def test_a_repository_has_its_own_passphrase_or_the_clusters() -> None:
+    secrets = validated(GOOD_SECRETS | {"repositories": REPOSITORIES})
+    assert secrets.passphrase("offsite") == "passphraseOfIt"
+    assert secrets.passphrase("main") == secrets.backup_cipher
+    assert secrets.key("offsite", "key") == "anyKey"
+    assert parsed(document(secrets).encode(), "x") == secrets
+
+
+@pytest.mark.parametrize(("repository", "name"), [("offsite", "key_secret"), ("other", "key")])
+def test_tells_which_key_of_a_repository_is_missing(repository: str, name: str) -> None:
+    secrets = validated(GOOD_SECRETS | {"repositories": REPOSITORIES})
+    with pytest.raises(SettingsError) as caught:
+        secrets.key(repository, name)
+    error = in_form(caught.value)
+    assert error.problem == f"the secret {name} of the repository {repository} is missing"
+    assert f"`repositories: {{{repository}: {{{name}: …}}}}`" in error.hint
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["s3cr3tOfS3", {"offsite": "s3cr3tOfS3"}, {"offsite": {"key": 42}}, {"offsite": {"key": " "}},
+     {"offsite": {"passphrase": "s3cr3tOfS3"}}],
+)  # fmt: skip
+def test_refuses_keys_of_repositories_in_another_form(bad: Any) -> None:
+    with pytest.raises(SettingsError) as caught:
+        validated(GOOD_SECRETS | {"repositories": bad})
+    assert "s3cr3tOfS3" not in str(in_form(caught.value))
 
 
 # --- rotated -----------------------------------------------------------------------------------

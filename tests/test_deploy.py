@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clusters import FIVE_HOSTS, ROOT, SECRETS
+from credentials import NAMES
+from tests.clusters import FIVE_HOSTS, OFFSITE, ROOT, SECRET_VALUES, SECRETS
 
 ENVIRONMENT = {"PYINFRA_FAKE_DELAY": "0", "PYINFRA_FAKE_DELAY_JITTER": "0",
                "PYINFRA_PROGRESS": "off"}  # fmt: skip
@@ -414,7 +415,9 @@ def test_status_goes_on_without_an_unfit_host() -> None:
 
 
 def values_in(secrets: Path) -> list[str]:
-    return [str(value) for value in yaml.safe_load(secrets.read_text()).values()]
+    found = yaml.safe_load(secrets.read_text())
+    keys = [key for one in found.pop("repositories", {}).values() for key in one.values()]
+    return [*map(str, found.values()), *keys]
 
 
 @pytest.mark.parametrize("mode", [("-y",), ("--dry",)], ids=["deployed", "dry"])
@@ -431,7 +434,7 @@ def test_first_run_makes_strong_secrets_and_shows_none(tmp_path: Path) -> None:
     assert run.code == 0, run.stderr
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     values = values_in(file)
-    assert len(set(values)) == len(vars(SECRETS))
+    assert len(set(values)) == len(NAMES)
     assert min(map(len, values)) >= 32
     assert [value for value in values if value in run.output] == []
     assert [path.name for path in file.parent.iterdir()] == ["secrets.yml"]
@@ -448,6 +451,15 @@ BAD_FILES = {
     "placeholder": (vars(SECRETS) | {"app": "changeme"}, 0o600, "the secret app is missing or"),
     "not_a_mapping": (["f4KeZz"], 0o600, "is not a YAML mapping"),
 }
+
+
+def test_refuses_a_repository_without_its_keys_before_any_host_is_touched(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.yml"
+    file.write_text(yaml.safe_dump(vars(SECRETS) | {"repositories": {"offsite": {"key": "x"}}}))
+    file.chmod(0o600)
+    repositories = f"pgbackrest_repositories={json.dumps([OFFSITE])}"
+    text = refused(deploy("-y", "--data", repositories, secrets=file))
+    assert "the secret key_secret of the repository offsite is missing" in text
 
 
 def test_refuses_a_secrets_file_that_is_a_directory(tmp_path: Path) -> None:
@@ -467,4 +479,4 @@ def test_refuses_a_secrets_file(content: Any, mode: int, says: str, tmp_path: Pa
     text = refused(deploy("-y", secrets=file))
     assert says in text
     assert "f4KeZz" not in text
-    assert [value for value in vars(SECRETS).values() if value in text] == []
+    assert [value for value in SECRET_VALUES.values() if value in text] == []

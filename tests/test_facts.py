@@ -15,7 +15,7 @@ import pytest
 from pyinfra.api import FactBase, StringCommand
 from pyinfra_testing.facts import make_fact_tests  # type: ignore[import-untyped]
 
-from facts.component import REDACT_PYTHON, Component
+from facts.component import Component, redacted
 from facts.hosts import DataDirectory
 from facts.restorable import ArchiveListing, RestorableBackups
 from facts.restore import RestoreProgress
@@ -59,6 +59,9 @@ SECRET_LINES = [
     f"PASSPHRASE: {SECRETS.app}",
     f"  replication_password: {SECRETS.app}",
     f"secret:{SECRETS.app}",
+    f"repo2-s3-key={SECRETS.app}",
+    f"repo2-s3-key-secret={SECRETS.app}",
+    f"repo2-azure-key={SECRETS.app}",
     f"export ETCDCTL_PASSWORD={SECRETS.app}",
 ]
 
@@ -79,9 +82,25 @@ def test_both_sides_of_a_diff_are_masked_alike(line: str, tmp_path: Path) -> Non
     file = tmp_path / "file"
     file.write_text(f"{line}\n")
     found = asked(Component(), paths=[str(file)], units=[], show=True)
-    masked = REDACT_PYTHON.sub(r"\1 *MASKED*", line)
-    assert found["paths"][str(file)]["lines"] == [masked]
-    assert SECRETS.app not in masked
+    masked = redacted(line)
+    assert found["paths"][str(file)]["lines"] == masked
+    assert SECRETS.app not in "".join(masked)
+
+
+KEY_FILES = {
+    "pem": "-----BEGIN OPENSSH PRIVATE KEY-----\nabc\n-----END OPENSSH PRIVATE KEY-----\nafter\n",
+    "json": '{\n"type": "x",\n"private_key": "-----BEGIN PRIVATE KEY-----\\nabc\\n"\n}\n',
+    "cut_off": "before\n-----BEGIN PRIVATE KEY-----\nabc",
+}
+
+
+@pytest.mark.parametrize("name", KEY_FILES)
+def test_no_line_of_a_private_key_is_shown(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text(KEY_FILES[name])
+    shown = asked(Component(), paths=[str(file)], units=[], show=True)["paths"][str(file)]["lines"]
+    assert shown == redacted(KEY_FILES[name])
+    assert "abc" not in "".join(shown)
 
 
 def _nothing(data: Path) -> None:

@@ -91,12 +91,12 @@ def repository(*first: str) -> Repository:
     ]
     other = Backup(repository=2, label="x", type="full", stopped=1, size=1, first_wal=OTHERS)
     backups.append(other)
-    return Repository(stanza=True, message="ok", backups=backups, newest_wal="")
+    return Repository(stanza=True, version="18", message="ok", backups=backups, newest_wal="")
 
 
 def gaps(segments: list[str] | None, *first: str) -> Proof:
     archive = None if segments is None else Archive(frozenset(segments), {})
-    return judgement_backup.gaps(repository(*(first or names(1, 254))), archive)
+    return judgement_backup.gaps(repository(*(first or names(1, 254))), {"main": archive})
 
 
 def test_an_archive_without_a_gap() -> None:
@@ -135,9 +135,23 @@ def test_what_no_backup_needs_may_be_gone() -> None:
     says(gaps(names(1, 3, 256, 257), later, names(1, 300)[0]), "gaps", "ok", f"since {later}")
 
 
+def test_each_repository_has_an_archive_of_its_own() -> None:
+    main, offsite = names(1, 254, 255), [OTHERS, *names(1, 3)]
+    archives: dict[str, Archive | None] = {
+        name: Archive(frozenset(segments), {})
+        for name, segments in {"main": main, "offsite": offsite}.items()
+    }
+    found = repository(*names(1, 254))
+    says(judgement_backup.gaps(found, archives), "gaps", "failed", "offsite: 1 missing before")
+    archives["offsite"] = Archive(frozenset(names(1, 1, 2, 3)), {})
+    says(judgement_backup.gaps(found, archives), "gaps", "ok", "main: 2 seg", "offsite: 3 seg")
+    archives["offsite"] = None
+    says(judgement_backup.gaps(found, archives), "gaps", "failed", "offsite: pgBackRest does not")
+
+
 @pytest.mark.parametrize("found", [None, repository()])
 def test_without_a_backup_nobody_knows_what_is_missing(found: Any) -> None:
-    proof = judgement_backup.gaps(found, Archive(frozenset(names(1, 1)), {}))
+    proof = judgement_backup.gaps(found, {"main": Archive(frozenset(names(1, 1)), {})})
     says(proof, "gaps", "failed", "does not tell which WAL the backups need")
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests import harness
-from tests.clusters import SECRETS
+from tests.clusters import SECRET_VALUES
 
 FOLDER = Path(__file__).parent / "operations"
 CASES = sorted(FOLDER.glob("*/*.yaml"))
@@ -29,7 +29,7 @@ def test_case(path: Path) -> None:
     harness.check(outcome, case)
     for command in outcome.commands:
         line = harness.line_of(command)
-        assert not [secret for secret in vars(SECRETS).values() if secret in line]
+        assert not [secret for secret in SECRET_VALUES.values() if secret in line]
 
 
 def test_every_operation_has_cases() -> None:

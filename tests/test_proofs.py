@@ -348,14 +348,14 @@ def repository(*kinds: str) -> Repository:
         Backup(repository=1, label=kind, type=kind, stopped=1000, size=1, first_wal="")
         for kind in kinds
     ]
-    return Repository(stanza=True, message="ok", backups=backups, newest_wal="")
+    return Repository(stanza=True, version="18", message="ok", backups=backups, newest_wal="")
 
 
 GOOD = Check(passed=True, error="")
 
 
 def backup(found: Any, check: Any, there: Any, now: float) -> Proof:
-    return judgement_access.backup(found, check, there, now, 30)
+    return judgement_access.backup(found, check, there, now, {"main": 30})
 
 
 def test_backup_is_too_old() -> None:
@@ -368,6 +368,20 @@ def test_backup_is_too_old() -> None:
 def test_backup_whole() -> None:
     proof = backup(repository("full", "diff"), GOOD, units(), 1000 + 3 * 3600)
     says(proof, "ok", "2 backups", "the last (diff) 3 h 0 min old")
+
+
+def test_each_repository_has_its_own_backups_and_limit() -> None:
+    found = repository("full", "diff")
+    limits = {"main": 30, "offsite": 200}
+    proof = judgement_access.backup(found, GOOD, units(), 2000, limits)
+    says(proof, "failed", "offsite: there is no full backup")
+    found["backups"].append(
+        Backup(repository=2, label="x", type="full", stopped=1000, size=1, first_wal="")
+    )
+    proof = judgement_access.backup(found, GOOD, units(), 1000 + 31 * 3600, limits)
+    says(proof, "failed", "main: the last backup is 1 d 7 h old, and 30 h are allowed")
+    assert "offsite" not in proof.evidence
+    says(judgement_access.backup(found, GOOD, units(), 2000, limits), "ok", "main: 2", "offsite: 1")
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,9 @@ def proof(
     run = folder / f"run-{job}"
     run.mkdir(exist_ok=True)
     cluster = described(pgbackrest_metrics_path="/var/metrics")
-    text = config_files.render("pgha-proof.j2", cluster=cluster, rehearsal="echo rehearsal")
+    text = config_files.render(
+        "pgha-proof.j2", cluster=cluster, rehearsal="echo rehearsal", numbers=[1, 2]
+    )
     text = text.replace("/run/pgha-proof-", f"{folder}/run-").replace("/var/metrics", str(folder))
     (folder / "pgbackrest").write_text(
         f'#!/bin/sh\necho "$*" >>log\necho "{said}"\nexit {status}\n'

@@ -41,7 +41,10 @@ def test_a_dry_run_says_what_would_be_done_and_asks_for_no_name(secrets_file: Pa
     assert run.code == 0, run.stderr
     assert "Traceback" not in run.output
     assert "Restore of pgha to: time 2026-03-01 11:00:00" in run.stderr
-    assert "backup 20260301-010000F, which ended 2026-03-01 01:01:00 UTC" in run.stderr
+    assert (
+        "backup 20260301-010000F of the repository main, which ended 2026-03-01 01:01:00 UTC"
+        in run.stderr
+    )
     assert "@fake/node1, which leads afterwards" in run.stderr
     assert run.stderr.count("Restore of pgha to") == 1
     assert "Starting operation" not in run.output
@@ -56,6 +59,11 @@ REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "too early": ({"target": "2026-03-01 01:00:59Z"}, "", ["before the end of the oldest backup"]),
     "not archived": ({"target": "0/A000000"}, "", ["is not before 0/A000000: the archive lacks"]),
     "unknown backup": ({"target": "20250101-010000F"}, "", ["no backup 20250101-010000F"]),
+    "unknown repository": (
+        {"target": TARGET, "repository": "offsite"},
+        "",
+        ["there is no repository 'offsite'", "there are main."],
+    ),
     "no room": (
         {"target": TARGET},
         "no_room",

@@ -92,7 +92,7 @@ class World:
         values: dict[str, Any] = {
             "bin": self.bin, "work": self.work, "directory": self.work / "data", "stanza": "pgha",
             "port": 5999, "backups": ("one",), "rehearsed": True, "goal": "", "timeline": 1,
-            "follow": 1, "highest": self.newest, "run": self.home / "run2",
+            "follow": 1, "highest": self.newest, "run": self.home / "run2", "repository": 2,
         }  # fmt: skip
         text = config_files.render("pgha-restore.j2", **values | changes)
         text = text.replace("sleep 5", "sleep 0.1")
@@ -181,6 +181,10 @@ def test_a_time_is_reached_while_the_cluster_runs_and_promoted_later(world: Worl
     assert f"selected new timeline ID: {timeline}" in world.log
     assert "recovery stopping before commit" in world.log
     assert world.rows() == "1,2"
+    for line in (world.home / "asked").read_text().splitlines():
+        # All is from the repository that was named; what is archived goes to every one.
+        if str(world.work / "data") in line:
+            assert ("--repo=2 " in line) == ("archive-push" not in line), line
 
 
 def test_an_older_backup_is_tried_where_a_newer_lies_behind_the_target(world: World) -> None:

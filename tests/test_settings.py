@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from description import describe
 from setting_types import SettingsError
 from settings import COMPONENTS, KNOWN_NAMES
-from tests.clusters import DEFAULTS, REMOVED, described, five_hosts
+from tests.clusters import DEFAULTS, ELSEWHERE, OFFSITE, REMOVED, described, five_hosts
 from tests.refusals import in_form, refusal
 
 TWO_PROXIES, SECOND = {"haproxy2": ["haproxy"]}, {"haproxy2": "10.0.0.32"}
@@ -50,6 +50,61 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"cluster_timing": "relaxed", "etcd_election_ms": 1000},
         "etcd_election_ms (1000) is less than five times etcd_heartbeat_ms (300)",
         "change one of them",
+    ),
+    "repository_of_no_known_type": (
+        {"pgbackrest_repositories": [OFFSITE | {"type": "ftp"}]},
+        "pgbackrest_repositories[0] has no type that is known",
+        "types are posix, sftp, s3, azure, gcs",
+    ),
+    "repository_without_a_type": (
+        {"pgbackrest_repositories": ["s3"]},
+        "pgbackrest_repositories[0] has no type",
+        "types are",
+    ),
+    "repository_without_a_bucket": (
+        {"pgbackrest_repositories": [{k: v for k, v in OFFSITE.items() if k != "bucket"}]},
+        "pgbackrest_repositories[0] has no bucket",
+        "it takes one word",
+    ),
+    "repository_with_a_key_among_the_settings": (
+        {"pgbackrest_repositories": [ELSEWHERE, OFFSITE | {"key_secret": "s3cr3tOfS3"}]},
+        "pgbackrest_repositories[1] has key_secret, which no repository of type s3 takes",
+        "stand in the secrets file",
+    ),
+    "repository_that_keeps_nothing": (
+        {"pgbackrest_repositories": [OFFSITE | {"retention_days": 0}]},
+        "pgbackrest_repositories[0].retention_days cannot be 0",
+        "1 to 9999 days",
+    ),
+    "repository_with_an_unknown_word": (
+        {"pgbackrest_repositories": [OFFSITE | {"uri_style": "folder"}]},
+        "pgbackrest_repositories[0].uri_style cannot be 'folder'",
+        "it takes host or path",
+    ),
+    "two_repositories_of_one_name": (
+        {"pgbackrest_repositories": [OFFSITE, ELSEWHERE | {"name": "offsite"}]},
+        "two repositories have the name offsite",
+        "give each",
+    ),
+    "repository_with_the_name_of_the_first": (
+        {"pgbackrest_repositories": [OFFSITE | {"name": "main"}]},
+        "two repositories have the name main",
+        "main is the first one's",
+    ),
+    "repository_within_the_first": (
+        {
+            "pgbackrest_repositories": [
+                {
+                    "name": "x",
+                    "type": "posix",
+                    "path": "/data/pgbackrest/x",
+                    "retention_days": 1,
+                    "full_schedule": "daily",
+                }
+            ]
+        },
+        "the path of the repository x (/data/pgbackrest/x) and pgbackrest_repository_path",
+        "directory of its own",
     ),
     "reads_from_nobody_known": (
         {"haproxy_ro_fallback": "primary"},
@@ -291,7 +346,7 @@ def test_takes_the_defaults_and_they_are_all_there() -> None:
     described()
     assert DEFAULTS.keys() >= KNOWN_NAMES - {
         "phases", "candidate", "address", "secret", "secrets", "ssh_trust_replaced", "target",
-        "confirm",
+        "confirm", "repository",
     }  # fmt: skip
     assert DEFAULTS.keys() <= KNOWN_NAMES
 
@@ -333,6 +388,11 @@ NEARLY_RIGHT = [
     0, 1, -1, 22, 2379, 5432, 70000, 10**30, float("nan"), float("inf"), "", " ", "18",
     "/", "/a", "a", [], {}, [""], {"": ""}, "10.0.0.11", ["0.0.0.0/0"], "\n", "\x00", object(),
 ]  # fmt: skip
+
+
+def test_a_key_among_the_settings_is_not_shown() -> None:
+    error = refusal(pgbackrest_repositories=[OFFSITE | {"key_secret": "s3cr3tOfS3"}])
+    assert "s3cr3tOfS3" not in str(error)
 
 
 ANY_NAME = pytest.mark.parametrize("name", sorted(KNOWN_NAMES | {"ssh_port", "ssh_hostname"}))

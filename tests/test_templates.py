@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from operations import (
+    backup_places,
     backup_proofs,
     certificates,
     config_files,
@@ -37,7 +38,16 @@ from operations import (
     system,
 )
 from tests import harness
-from tests.clusters import AUTHORITY, FIVE_HOSTS, ROOT, SECRETS, described
+from tests.clusters import (
+    AUTHORITY,
+    ELSEWHERE,
+    FIVE_HOSTS,
+    OFFSITE,
+    ROOT,
+    SECRET_VALUES,
+    SECRETS,
+    described,
+)
 
 PLATFORMS = tuple(harness.PLATFORMS)
 PATRONI = {"debian": "/etc/patroni/config.yml", "el8": "/etc/patroni/patroni.yml"}
@@ -85,7 +95,10 @@ def written(platform: str, transport: str = "ssh") -> dict[tuple[str, str], str]
     found: dict[tuple[str, str], str] = {}
     for host, groups in FIVE_HOSTS.items():
         case: dict[str, Any] = {
-            "cluster": {"pgbackrest_transport": transport},
+            "cluster": {
+                "pgbackrest_transport": transport,
+                "pgbackrest_repositories": [OFFSITE, ELSEWHERE],
+            },
             "host": host,
             "platform": platform,
             "facts": BARE,
@@ -163,14 +176,20 @@ HOLDS: dict[Any, set[str]] = {
     ETCDCTL: {"etcd_root"},
     CA: {"authority_certificate"},  # for all to see
     # A database host asks the repository host for it.
-    ("pgbackrest", "/etc/pgbackrest.conf"): {"backup_cipher"},
+    ("pgbackrest", "/etc/pgbackrest.conf"): {
+        "backup_cipher",
+        "offsite.key",
+        "offsite.key_secret",
+        "elsewhere.passphrase",
+    },
+    ("pgbackrest", f"{backup_places.KEYS}/elsewhere.private_key"): {"elsewhere.private_key"},
     ("pgbackrest", "/etc/pgha/pgbackrest-rehearsal.conf"): {"backup_cipher"},
 }
 
 
 def test_secrets_stand_where_they_are_needed_and_nowhere_else() -> None:
     for host, path, text in texts():
-        held = {name for name, value in vars(SECRETS).items() if value in text}
+        held = {name for name, value in SECRET_VALUES.items() if value in text}
         assert held == HOLDS.get((host, path), HOLDS.get(path, set())), (host, path)
         assert AUTHORITY.key.splitlines()[1] not in text, (host, path)
 
@@ -616,7 +635,7 @@ def test_the_repository_knows_every_database_host(platform: str) -> None:
     assert found["global"]["repo1-path"] == "/data/pgbackrest"
     assert found["global"]["repo1-retention-full-type"] == "time"
     assert found["global"]["repo1-retention-full"] == "14"
-    assert not [key for key in found["global"] if "host" in key]
+    assert not [key for key in found["global"] if "host" in key and key.startswith("repo1")]
 
 
 @by_platform
@@ -627,9 +646,77 @@ def test_the_repository_is_encrypted(platform: str) -> None:
 
 
 @by_platform
+def test_further_repositories_are_told_where_they_are_and_what_opens_them(platform: str) -> None:
+    found = dict(ini(text_of(platform, "pgbackrest", "/etc/pgbackrest.conf"))["global"])
+    key = "/etc/pgha/pgbackrest-keys/elsewhere.private_key"
+    assert {name: value for name, value in found.items() if name[:5] in ("repo2", "repo3")} == {
+        "repo2-type": "s3",
+        "repo2-path": "/pgha",
+        "repo2-s3-bucket": "backups",
+        "repo2-s3-endpoint": "s3.example.net",
+        "repo2-s3-region": "eu",
+        "repo2-s3-uri-style": "host",
+        "repo2-s3-key-type": "shared",
+        "repo2-s3-key": SECRET_VALUES["offsite.key"],
+        "repo2-s3-key-secret": SECRET_VALUES["offsite.key_secret"],
+        "repo2-cipher-type": "aes-256-cbc",
+        "repo2-cipher-pass": SECRETS.backup_cipher,
+        "repo2-retention-full-type": "time",
+        "repo2-retention-full": "60",
+        "repo2-bundle": "y",
+        "repo2-block": "y",
+        "repo3-type": "sftp",
+        "repo3-path": "/srv/pgha",
+        "repo3-sftp-host": "10.9.0.1",
+        "repo3-sftp-host-port": "22",
+        "repo3-sftp-host-user": "backup",
+        "repo3-sftp-host-key-hash-type": "sha256",
+        "repo3-sftp-host-key-check-type": "fingerprint",
+        "repo3-sftp-host-fingerprint": "0" * 64,
+        "repo3-sftp-private-key-file": key,
+        "repo3-cipher-type": "aes-256-cbc",
+        "repo3-cipher-pass": SECRET_VALUES["elsewhere.passphrase"],
+        "repo3-retention-full-type": "time",
+        "repo3-retention-full": "7",
+        "repo3-bundle": "y",
+        "repo3-block": "y",
+    }
+    service = units()[f"{UNITS}/pgbackrest-backup-elsewhere@.service"]["Service"]
+    assert "--repo=3 --type=%i backup" in service["ExecStart"]
+
+
+PLACES = {
+    "azure": ({"account": "acme", "container": "pg"}, {"azure-account": "acme"}, ["azure-key"]),
+    "gcs": ({"bucket": "pg"}, {"gcs-bucket": "pg", "gcs-key-type": "service"}, ["gcs-key"]),
+    "gcs_of_the_instance": ({"bucket": "pg", "key_type": "auto"}, {"gcs-key-type": "auto"}, []),
+    "s3_of_the_instance": (
+        {"bucket": "pg", "endpoint": "e", "region": "r", "key_type": "auto"},
+        {"s3-key-type": "auto"},
+        [],
+    ),
+    "posix": ({"path": "/mnt/backups"}, {"path": "/mnt/backups"}, []),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_repository_of_any_type(name: str) -> None:
+    given, options, keys = PLACES[name]
+    brief = {"type": name.partition("_")[0], "path": "/pgha", "name": "x", "retention_days": 1}
+    cluster = described(pgbackrest_repositories=[brief | given | {"full_schedule": "daily"}])
+    secrets = replace(SECRETS, repositories={"x": {"key": "itsKey"}})
+    found = backup_places.options(cluster, secrets)[2]
+    assert found.items() >= options.items()
+    assert [name for name in found if name.endswith("-key")] == keys
+    files = backup_places.key_files(cluster, secrets)
+    assert [file.content for file in files] == (["itsKey"] if name == "gcs" else [])
+
+
+@by_platform
 def test_a_database_host_archives_to_the_repository(platform: str) -> None:
     found = ini(text_of(platform, "node3", "/etc/pgbackrest.conf"))
-    assert found["global"]["repo1-host"] == "10.0.0.41"
+    for number in (1, 2, 3):  # it reaches every one of them through the repository host
+        assert found["global"][f"repo{number}-host"] == "10.0.0.41"
+    assert not [key for key in found["global"] if key.startswith("repo4")]
     assert found["global"]["archive-async"] == "y"
     assert found["global"]["compress-type"] == "zst"
     assert found["pgha"]["pg1-path"] == "/data/pgdata"
@@ -659,7 +746,7 @@ def test_a_missed_backup_is_made_up_for(kind: str) -> None:
 def test_a_backup_runs_as_postgres_and_fails_loudly() -> None:
     service = units()[f"{UNITS}/pgbackrest-backup@.service"]["Service"]
     assert (service["Type"], service["User"]) == ("oneshot", "postgres")
-    assert service["ExecStart"] == "/usr/bin/pgbackrest --stanza=pgha --type=%i backup"
+    assert service["ExecStart"] == "/usr/bin/pgbackrest --stanza=pgha --repo=1 --type=%i backup"
 
 
 @pytest.mark.parametrize("unit", ["etcd", "patroni"])

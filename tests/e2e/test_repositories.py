@@ -1,0 +1,145 @@
+"""WAL and backups go to every repository, and one that is broken stops none of the others."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from testbed.hosts import secrets_file
+from tests.e2e import deadlines
+from tests.e2e import testbed as bed
+from tests.e2e.test_backup import PGBACKREST, info, switched_segment
+
+pytestmark = pytest.mark.long
+
+SECOND, SFTP = "/data/second", "/home/backup/pgha"
+TIMERS = "cd /etc/systemd/system && ls pgbackrest-backup*.timer"
+
+
+def sftp(shell: str) -> str:
+    """Return what a command prints on the host that has sshd and nothing of ours."""
+    return bed.on("outsider", shell)
+
+
+@pytest.fixture(scope="module")
+def options(deployed: bed.Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Two further repositories, and what a run has to be told of them."""
+    key = tmp_path_factory.mktemp("sftp") / "key"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "", "-f", str(key)], check=True
+    )
+    sftp(
+        "useradd -m backup && install -d -o backup -m 700 ~backup/.ssh ~backup/pgha &&"
+        f" echo '{key.with_suffix('.pub').read_text().strip()}' >~backup/.ssh/authorized_keys"
+        " && chown -R backup ~backup"
+    )
+    fingerprint = sftp("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
+    common = {"retention_days": 7, "full_schedule": "Sun 05:00", "incr_schedule": "hourly"}
+    repositories: list[dict[str, Any]] = [
+        {"name": "second", "type": "posix", "path": SECOND, **common},
+        {"name": "elsewhere", "type": "sftp", "host": bed.OUTSIDER.address, "user": "backup",
+         "host_key": fingerprint, "path": SFTP, **common},
+    ]  # fmt: skip
+    file = secrets_file(bed.NAME)
+    before = file.read_text()
+    keys = {"private_key": key.read_text(), "passphrase": "a passphrase of its own"}
+    file.write_text(yaml.safe_dump(yaml.safe_load(before) | {"repositories": {"elsewhere": keys}}))
+    yield ["--data", f"pgbackrest_repositories={json.dumps(repositories)}"]
+    file.write_text(before)
+    bed.deploy()
+    sftp("userdel -r backup")
+    bed.on("pgbackrest", f"rm -rf {SECOND}")
+
+
+@pytest.fixture
+def three(cluster: None, options: list[str]) -> list[str]:
+    """A cluster with three repositories."""
+    bed.deploy(*options)
+    return options
+
+
+def holds(number: int, *segments: str) -> bool:
+    archive = next(one for one in info()["archive"] if one["database"]["repo-key"] == number)
+    path = f"archive/pgha/{archive['id']}/{segments[0][:16]}"
+    found = bed.on("pgbackrest", f"{PGBACKREST} --repo={number} repo-ls {path}")
+    return all(segment in found for segment in segments)
+
+
+def proofs(options: list[str]) -> dict[str, dict[str, str]]:
+    run = bed.pyinfra("verify.py", "-y", "--data", "verify_format=json", *options)
+    return {one["proof"]: one for one in json.loads(run.stdout)["proofs"]}
+
+
+def test_every_repository_gets_wal_and_backups(three: list[str]) -> None:
+    assert {one["database"]["repo-key"] for one in info()["backup"]} == {1, 2, 3}
+    segment = switched_segment()
+    for number in (1, 2, 3):
+        arrival = partial(holds, number, segment)
+        bed.wait_until(f"the arrival in {number}", arrival, deadlines.ARCHIVED)
+    assert "aes-256-cbc" in bed.on("pgbackrest", "grep repo3-cipher-type /etc/pgbackrest.conf")
+    timers = bed.on("pgbackrest", TIMERS).split()
+    assert {"pgbackrest-backup-second@incr.timer", "pgbackrest-backup-elsewhere@full.timer"} <= {
+        *timers
+    }
+    bed.on("pgbackrest", "systemctl start pgbackrest-backup-elsewhere@incr pgha-proof@verify")
+    found = proofs(three)
+    assert {found[name]["result"] for name in ("backup", "gaps", "verified")} == {"ok"}
+    assert "elsewhere: 2 backups" in found["backup"]["evidence"]
+    assert bed.deploy(*three).changes == []
+
+
+def test_a_broken_repository_stops_no_other(three: list[str]) -> None:
+    sftp(f"mv {SFTP} {SFTP}.away && touch {SFTP}")
+    try:
+        segments = [switched_segment() for _ in range(12)]
+        for number in (1, 2):
+            arrival = partial(holds, number, *segments)
+            bed.wait_until(f"the arrival of all in {number}", arrival, deadlines.ARCHIVED)
+        bed.on("pgbackrest", "systemctl start pgbackrest-backup@diff")
+        assert proofs(three)["backup"]["result"] == "failed"
+    finally:
+        sftp(f"rm {SFTP} && mv {SFTP}.away {SFTP}")
+    bed.wait_until("the arrival of all there", partial(holds, 3, *segments), deadlines.ARCHIVED)
+    assert proofs(three)["gaps"]["result"] == "ok"
+
+
+def test_damage_in_any_repository_is_found(three: list[str]) -> None:
+    bundle = bed.on("pgbackrest", f"ls {SECOND}/backup/pgha/*F/bundle/* | head -n 1")
+    bed.on("pgbackrest", f"cp {bundle} /root/bundle && printf x | dd of={bundle} bs=1 seek=2000"
+           " conv=notrunc")  # fmt: skip
+    try:
+        bed.on("pgbackrest", "! systemctl start pgha-proof@verify")
+        assert proofs(three)["verified"]["result"] == "failed"
+        said = bed.on("pgbackrest", "journalctl -u pgha-proof@verify -n 60 -o cat")
+        assert "repository 2" in said
+    finally:
+        bed.on("pgbackrest", f"cat /root/bundle >{bundle}; systemctl start pgha-proof@verify")
+
+
+def test_a_repository_that_is_given_up_gets_nothing_more(three: list[str]) -> None:
+    left = three[1].partition(', {"name": "elsewhere"')[0] + "]"
+    bed.deploy("--data", left)
+    timers = bed.on("pgbackrest", TIMERS)
+    assert "elsewhere" not in timers
+    assert "second" in timers
+    assert bed.deploy("--data", left).changes == []
+    assert "repo3" not in bed.on("node1", "cat /etc/pgbackrest.conf")
+
+
+def test_a_member_is_filled_where_the_first_repository_is_gone(three: list[str]) -> None:
+    replica = next(node for node in bed.NODES if node != bed.primary())
+    repository = Path("/data/pgbackrest/backup")
+    bed.on("pgbackrest", f"mv {repository} {repository}.away")
+    try:
+        bed.on(replica, "systemctl stop patroni && find /data/pgdata -mindepth 1 -delete"
+               " && systemctl start patroni")  # fmt: skip
+        bed.wait_until("the member's return", bed.healthy, deadlines.REJOIN)
+        log = bed.on(replica, "cat /var/log/pgbackrest/pgha-restore.log")
+        assert "repo2: restore backup set" in log
+    finally:
+        bed.on("pgbackrest", f"mv {repository}.away {repository}")
