@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import permutations
 from math import inf
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -18,8 +19,9 @@ from facts.patroni import Member
 from facts.patroni_views import PatroniViews, View
 from facts.pgbackrest import Backup, Repository
 from facts.routing import RoutedSessions, Session
-from operations import judgement, judgement_access, judgement_tls, report, selinux
+from operations import judgement, judgement_access, judgement_tls, proofs, report, selinux
 from operations.judgement import Proof
+from tests import harness
 from tests.clusters import described
 
 SEGMENT = "00000003000000000000001A"
@@ -210,6 +212,16 @@ def test_patroni_cannot_tell(cluster: Cluster, views: Any) -> None:
 
 def test_patroni_paused_is_a_warning(cluster: Cluster) -> None:
     says(patroni(cluster, paused=True), "warning", "paused: no failover")
+
+
+def test_patroni_gets_two_loops_to_tell_who_confirms(cluster: Cluster) -> None:
+    urls = [cluster.rest_url(host) for host in cluster.postgres_members]
+    whole = dict.fromkeys(urls, view(*(member(name) for name in ("node1", "node2", "node3"))))
+    early = dict.fromkeys(urls, view(*ASYNCHRONOUS))
+    recorded: list[Proof] = []
+    with patch.object(report, "record", recorded.append), patch("operations.proofs.time.sleep"):
+        harness.run(proofs.patroni, {"facts": {"PatroniViews": {"in turn": [early, whole]}}})
+    assert [proof.status for proof in recorded] == ["ok"]
 
 
 # --- routing ----------------------------------------------------------------------------------
