@@ -17,7 +17,7 @@ from tests.e2e.test_backup import PGBACKREST, info, switched_segment
 
 pytestmark = pytest.mark.long
 
-SECOND, SFTP = "/data/second", "/home/backup/pgha"
+SECOND, SFTP = "/data/second", "/home/keeper/pgha"
 TIMERS = "cd /etc/systemd/system && ls pgbackrest-backup*.timer"
 
 
@@ -34,15 +34,15 @@ def options(deployed: bed.Run, tmp_path_factory: pytest.TempPathFactory) -> Iter
         ["ssh-keygen", "-q", "-t", "rsa", "-m", "PEM", "-N", "", "-f", str(key)], check=True
     )
     sftp(
-        "useradd -m backup && install -d -o backup -m 700 ~backup/.ssh ~backup/pgha &&"
-        f" echo '{key.with_suffix('.pub').read_text().strip()}' >~backup/.ssh/authorized_keys"
-        " && chown -R backup ~backup"
+        "useradd -m keeper && install -d -o keeper -m 700 ~keeper/.ssh ~keeper/pgha &&"
+        f" echo '{key.with_suffix('.pub').read_text().strip()}' >~keeper/.ssh/authorized_keys"
+        " && chown -R keeper ~keeper"
     )
     fingerprint = sftp("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
     common = {"retention_days": 7, "full_schedule": "Sun 05:00", "incr_schedule": "hourly"}
     repositories: list[dict[str, Any]] = [
         {"name": "second", "type": "posix", "path": SECOND, **common},
-        {"name": "elsewhere", "type": "sftp", "host": bed.OUTSIDER.address, "user": "backup",
+        {"name": "elsewhere", "type": "sftp", "host": bed.OUTSIDER.address, "user": "keeper",
          "host_key": fingerprint, "path": SFTP, **common},
     ]  # fmt: skip
     file = secrets_file(bed.NAME)
@@ -52,7 +52,7 @@ def options(deployed: bed.Run, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield ["--data", f"pgbackrest_repositories={json.dumps(repositories)}"]
     file.write_text(before)
     bed.deploy()
-    sftp("userdel -r backup")
+    sftp("userdel -r keeper")
     bed.on("pgbackrest", f"rm -rf {SECOND}")
 
 
