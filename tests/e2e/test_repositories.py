@@ -38,7 +38,7 @@ def options(deployed: bed.Run, tmp_path_factory: pytest.TempPathFactory) -> Iter
         f" echo '{key.with_suffix('.pub').read_text().strip()}' >~keeper/.ssh/authorized_keys"
         " && chown -R keeper ~keeper"
     )
-    fingerprint = sftp("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub").split()[1]
+    fingerprint = sftp("ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub").split()[1]
     common = {"retention_days": 7, "full_schedule": "Sun 05:00", "incr_schedule": "hourly"}
     repositories: list[dict[str, Any]] = [
         {"name": "second", "type": "posix", "path": SECOND, **common},
