@@ -72,7 +72,7 @@ def holds(number: int, *segments: str) -> bool:
 
 def proofs(options: list[str]) -> dict[str, dict[str, str]]:
     run = bed.pyinfra("verify.py", "-y", "--data", "verify_format=json", *options)
-    return {one["proof"]: one for one in json.loads(run.stdout)["proofs"]}
+    return {one["name"]: one for one in json.loads(run.stdout)["proofs"]}
 
 
 def test_every_repository_gets_wal_and_backups(three: list[str]) -> None:
@@ -88,7 +88,7 @@ def test_every_repository_gets_wal_and_backups(three: list[str]) -> None:
     }
     bed.on("pgbackrest", "systemctl start pgbackrest-backup-elsewhere@incr pgha-proof@verify")
     found = proofs(three)
-    assert {found[name]["result"] for name in ("backup", "gaps", "verified")} == {"ok"}
+    assert {found[name]["status"] for name in ("backup", "gaps", "verified")} == {"ok"}
     assert "elsewhere: 2 backups" in found["backup"]["evidence"]
     assert bed.deploy(*three).changes == []
 
@@ -101,11 +101,11 @@ def test_a_broken_repository_stops_no_other(three: list[str]) -> None:
             arrival = partial(holds, number, *segments)
             bed.wait_until(f"the arrival of all in {number}", arrival, deadlines.ARCHIVED)
         bed.on("pgbackrest", "systemctl start pgbackrest-backup@diff")
-        assert proofs(three)["backup"]["result"] == "failed"
+        assert proofs(three)["backup"]["status"] == "failed"
     finally:
         sftp(f"rm {SFTP} && mv {SFTP}.away {SFTP}")
     bed.wait_until("the arrival of all there", partial(holds, 3, *segments), deadlines.ARCHIVED)
-    assert proofs(three)["gaps"]["result"] == "ok"
+    assert proofs(three)["gaps"]["status"] == "ok"
 
 
 def test_damage_in_any_repository_is_found(three: list[str]) -> None:
@@ -114,7 +114,7 @@ def test_damage_in_any_repository_is_found(three: list[str]) -> None:
            " conv=notrunc")  # fmt: skip
     try:
         bed.on("pgbackrest", "! systemctl start pgha-proof@verify")
-        assert proofs(three)["verified"]["result"] == "failed"
+        assert proofs(three)["verified"]["status"] == "failed"
         said = bed.on("pgbackrest", "journalctl -u pgha-proof@verify -n 60 -o cat")
         assert "repository 2" in said
     finally:
