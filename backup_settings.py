@@ -90,7 +90,7 @@ class Sftp(Repository):
     host: Word
     port: Port = 22
     user: Word
-    # As `ssh-keygen -lf` prints it there: of its ECDSA key, which libssh2 asks for before any other.
+    # As `ssh-keygen -lf` prints it there, of its ECDSA key: libssh2 asks for that first.
     host_key: str = Field(
         pattern=r"^SHA256:[A-Za-z0-9+/]{43}$", description="SHA256: and 43 characters more"
     )

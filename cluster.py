@@ -29,6 +29,8 @@ SSH_PORT = 22
 SOCKET_DIR = "/run/postgresql"
 IDENT_MAP = "pgha"
 ARCHIVE_GET = "/usr/local/bin/pgha-archive-get"
+# `pgbackrest check` refuses an archive_command without its name.
+ARCHIVE_PUSH = "/usr/local/bin/pgha-pgbackrest-push"
 # etcdctl with certificate and password, as the deploy puts it there for root (pgha-etcdctl.j2).
 ETCDCTL = "/usr/local/sbin/pgha-etcdctl"
 
@@ -116,6 +118,13 @@ class Cluster:
     @property
     def stanza(self) -> str:
         return self.general.name
+
+    @property
+    def archive_command(self) -> str:
+        """Return what archives WAL: with several repositories, into each by itself."""
+        if self.pgbackrest.repositories:
+            return f'{ARCHIVE_PUSH} "%p"'
+        return f"pgbackrest --stanza={self.stanza} archive-push %p"
 
     # --- addresses ----------------------------------------------------------------------------
 
@@ -270,7 +279,7 @@ class Cluster:
             "ssl_key_file": Identity("postgres", "").key,
             "archive_mode": "on",
             # No archive-push-queue-max: while the repository is away WAL stays, none is dropped.
-            "archive_command": f"pgbackrest --stanza={self.stanza} archive-push %p",
+            "archive_command": self.archive_command,
             # Beyond this a lost replica's WAL goes; it finds the rest in the archive.
             "max_slot_wal_keep_size": f"{self.postgresql.max_slot_wal_keep_mib}MB",
             # A replica looks for a lost primary this often. No commit of a new one is acknowledged

@@ -9,7 +9,10 @@ from typing_extensions import override
 
 # Past that much waiting WAL pgBackRest says "archived" to PostgreSQL and archives nothing of it.
 LIMIT = "archive-push-queue-max"
-CONFIGS = "/etc/pgbackrest.conf /etc/pgbackrest/pgbackrest.conf /etc/pgbackrest/conf.d/*.conf"
+CONFIGS = (
+    "/etc/pgbackrest.conf /etc/pgbackrest/pgbackrest.conf /etc/pgbackrest/conf.d/*.conf"
+    " /etc/pgha/pgbackrest-push-*.conf"
+)
 QUERY = """
 SELECT json_build_object(
     'is_primary', NOT pg_is_in_recovery(),

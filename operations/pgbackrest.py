@@ -6,7 +6,7 @@ from typing import Any
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
-from cluster import ARCHIVE_GET, SOCKET_DIR, Cluster, Host
+from cluster import ARCHIVE_GET, ARCHIVE_PUSH, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from facts.component import ComponentState
 from facts.pgbackrest import PgbackrestInfo
@@ -17,6 +17,8 @@ from operations.config_files import Directory, File
 from operations.waiting import repeated
 from platforms import Platform
 
+SPOOL = "/var/spool/pgbackrest"
+DATABASE_CONF, PUSH_CONFIG = "pgbackrest-database.conf.j2", "/etc/pgha/pgbackrest-push"
 SERVER = "pgbackrest-server.service"
 SERVER_UNIT = f"{UNITS}/{SERVER}"
 
@@ -68,15 +70,19 @@ def database_host(cluster: Cluster, here: Host, platform: Platform, cores: int) 
             name="Archiving", cluster=cluster, here=here, platform=platform, cores=4
         )
     """
-    content = _rendered("pgbackrest-database.conf.j2", cluster, here, cores)
     archive_get = config_files.render(
         "pgha-archive-get.j2", stanza=cluster.stanza, socket_dir=SOCKET_DIR
     )
+    numbers = [number for number, _ in backup_places.numbered(cluster)]
     wanted: list[File | Directory] = [
-        _directory("/var/spool/pgbackrest"),
+        _directory(SPOOL),
         _directory("/var/log/pgbackrest"),
-        _configuration(platform, content),
+        _configuration(
+            platform,
+            _rendered(DATABASE_CONF, cluster, here, cores, numbers=numbers, spool=SPOOL, lock=""),
+        ),
         File(ARCHIVE_GET, archive_get, mode="755"),
+        *(_queues(cluster, here, cores, numbers) if len(numbers) > 1 else []),
         *_server(cluster),
     ]
     found = config_files.read(wanted, _server_units(cluster), also=[SERVER_UNIT])
@@ -187,6 +193,24 @@ def stanza(cluster: Cluster) -> Commands:
     for number in bare:
         host.log(f"taking the first full backup of the repository {places[number]}")
         yield _pgbackrest(cluster, f"--repo={number} --type=full backup")
+
+
+def _queues(
+    cluster: Cluster, here: Host, cores: int, numbers: Sequence[int]
+) -> list[File | Directory]:
+    """Return what archives WAL into each of several repositories by itself."""
+    wanted: list[File | Directory] = []
+    for number in numbers:
+        spool, lock = f"{SPOOL}/{number}", f"{SOCKET_DIR}/pgbackrest-{number}"
+        content = _rendered(
+            DATABASE_CONF, cluster, here, cores, numbers=[number], spool=spool, lock=lock
+        )
+        path = f"{PUSH_CONFIG}-{number}.conf"
+        wanted += [_directory(spool), File(path, content, "postgres", "postgres", "640")]
+    script = config_files.render(
+        "pgha-pgbackrest-push.j2", config=PUSH_CONFIG, stanza=cluster.stanza, numbers=numbers
+    )
+    return [*wanted, File(ARCHIVE_PUSH, script, mode="755")]
 
 
 def _server(cluster: Cluster) -> list[File]:

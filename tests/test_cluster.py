@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import timing
-from cluster import Cluster
+from cluster import ARCHIVE_PUSH, Cluster
 from description import HostData, describe
-from tests.clusters import DEFAULTS, described, inventory_of
+from tests.clusters import DEFAULTS, OFFSITE, described, inventory_of
 
 NODES = ("10.0.0.11/32", "10.0.0.12/32", "10.0.0.13/32")
 PROXY, REPOSITORY = "10.0.0.31/32", "10.0.0.41/32"
@@ -186,6 +186,13 @@ def test_profiles_name_the_same_settings() -> None:
             if value is None and name not in {"haproxy_virtual_ip", "pgbackrest_process_max"}
         }
     )
+
+
+def test_each_of_several_repositories_is_archived_to_by_itself() -> None:
+    found = described(pgbackrest_repositories=[OFFSITE]).dynamic_configuration()
+    command = found["postgresql"]["parameters"]["archive_command"]
+    assert command == f'{ARCHIVE_PUSH} "%p"'
+    assert "pgbackrest" in command, "`pgbackrest check` would refuse it"
 
 
 @pytest.mark.parametrize(("nodes", "streams"), [(1, 20), (3, 20), (9, 20), (10, 22), (15, 32)])

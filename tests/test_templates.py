@@ -414,7 +414,7 @@ def test_patroni_makes_a_cluster_with_checksums_and_utf8(platform: str) -> None:
     bootstrap = patroni_yml(platform)["bootstrap"]
     assert "data-checksums" in bootstrap["initdb"]
     assert {"encoding": "UTF8"} in bootstrap["initdb"]
-    wanted = described().dynamic_configuration()
+    wanted = described(pgbackrest_repositories=[OFFSITE, ELSEWHERE]).dynamic_configuration()
     assert bootstrap["dcs"] == {**wanted, "pgha_applied": wanted}
 
 

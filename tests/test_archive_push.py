@@ -1,0 +1,60 @@
+"""WAL goes into several repositories, and one that is away keeps it from none of the others."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from operations import config_files
+
+# It says whom it was called for, and fails for those whose number is in `away`.
+PGBACKREST = """#!/bin/sh
+number=${1%.conf} number=${number##*-}
+echo "$number $4" >>asked
+! grep -q "$number" away
+"""
+READY = ["000000010000000000000004", "000000010000000000000005", "00000001000000000000000A"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with three segments that wait, and one that does not."""
+    (tmp_path / "pgbackrest").write_text(PGBACKREST)
+    (tmp_path / "pgbackrest").chmod(0o755)
+    status = tmp_path / "pg_wal/archive_status"
+    status.mkdir(parents=True)
+    for name in READY:
+        (status / f"{name}.ready").touch()
+    (status / "00000001000000000000000B.done").touch()
+    return tmp_path
+
+
+def pushed(data: Path, away: str) -> tuple[int, list[str]]:
+    """Return the exit status, and which repository was given what."""
+    (data / "away").write_text(away or "none")
+    script = config_files.render(
+        "pgha-pgbackrest-push.j2", config="/etc/push", stanza="pgha", numbers=[1, 2, 3]
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "push", f"pg_wal/{READY[0]}"], cwd=data, timeout=30,
+        env={"PATH": f"{data}:/usr/bin:/bin"},
+    )  # fmt: skip
+    return done.returncode, sorted((data / "asked").read_text().splitlines())
+
+
+def test_every_repository_gets_it(data: Path) -> None:
+    assert pushed(data, "") == (0, [f"{number} pg_wal/{READY[0]}" for number in (1, 2, 3)])
+
+
+def test_one_that_is_away_keeps_it_on_the_primary_and_nothing_from_the_others(data: Path) -> None:
+    code, asked = pushed(data, "2")
+    assert code == 1
+    assert asked == sorted(
+        [f"{number} pg_wal/{READY[0]}" for number in (1, 2, 3)]
+        + [f"{number} pg_wal/{READY[-1]}" for number in (1, 3)]
+    )
+
+
+def test_all_that_are_away_are_asked_for_the_same_segment_again(data: Path) -> None:
+    code, asked = pushed(data, "123")
+    assert (code, len(asked)) == (1, 3)
