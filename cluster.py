@@ -239,6 +239,9 @@ class Cluster:
                 f"hostssl replication replicator {network} scram-sha-256",
                 f"hostssl postgres rewind_user {network} scram-sha-256",
             ]
+        # day2/restore_table.py loads what it has brought back as the application's role.
+        only = f"{self.app.database} {self.app.role} {self.repository.address}/32"
+        lines.append(f"hostssl {only} scram-sha-256")
         proxies = _cidrs(self.haproxy_hosts)
         for network in (*proxies, *self.direct_networks):
             if network in proxies:

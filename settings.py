@@ -300,8 +300,8 @@ COMPONENTS: tuple[type[Component], ...] = (
 )
 # Names without a component: where the secrets are, which of them are meant (show_secrets and
 # rotate_passwords), which phases run, who shall lead (switchover), where to go back to, from which
-# repository, and whose name was typed for that (restore), whose new host keys are accepted, where a
-# host is.
+# repository, and whose name was typed for that (restore), what of it and whether it is loaded
+# (restore_table), whose new host keys are accepted, where a host is.
 OTHER_NAMES = frozenset(
     {
         "secrets_file",
@@ -312,6 +312,9 @@ OTHER_NAMES = frozenset(
         "candidate",
         "target",
         "repository",
+        "database",
+        "tables",
+        "load",
         "confirm",
         "ssh_trust_replaced",
         "address",

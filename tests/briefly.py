@@ -46,6 +46,7 @@ from facts.identities import Shown
 from facts.restorable import Restorable
 from operations.config_files import Directory, File
 from operations.restore_plan import Plan
+from operations.restore_table import Wish
 from recovery import Archive, Backup
 from tests.clusters import AUTHORITY, REQUEST, STAGES, STRANGER
 
@@ -201,6 +202,17 @@ PLAN = Plan(
     backups=("20260301-010000F",),
     timeline=3,
     highest=3,
+)
+WISH = Wish(
+    target="2026-03-01 12:00:00Z",
+    database="app",
+    tables=("public.orders", "items"),
+    goal="recovery_target_timeline = '3'",
+    labels=("20260301-010000F",),
+    size=100 << 20,
+    schema="restored_20260301_130000",
+    file="/data/pgha-rehearsal/dumps/app-20260301_130000.dump",
+    is_loaded=True,
 )
 PLACES = {
     "data": "/data/pgdata",

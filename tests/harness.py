@@ -6,7 +6,8 @@ A case is a mapping, one YAML file of it under tests/operations/. Its keys:
     host:        where the operation runs (node1)
     platform:    debian (12), el8 or el9
     arguments:   of the operation, beside cluster, here, platform, secrets, ssh_port (22), replaced
-                 (none), in_container (false) and plan (briefly.PLAN, to change); secrets by their
+                 (none), in_container (false), plan and wish (briefly.PLAN and WISH, to change);
+                 secrets by their
                  stage (clusters.STAGES), hosts by their name
     executing:   false while pyinfra prepares or runs with --dry (true)
     diff:        true for --diff
@@ -187,6 +188,7 @@ def _arguments(
         **case.get("arguments", {}),
     }
     given["plan"] = replace(briefly.PLAN, **case.get("arguments", {}).get("plan", {}))
+    given["wish"] = replace(briefly.WISH, **case.get("arguments", {}).get("wish", {}))
     for name in {"secrets", "old", "new"} & case.get("arguments", {}).keys():
         given[name] = STAGES[given[name]]
     if "member" in given:

@@ -94,6 +94,7 @@ def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
         "local all all scram-sha-256",
         "local replication replicator scram-sha-256",
         *per_node,
+        "hostssl app app 10.0.0.41/32 scram-sha-256",
         f"hostssl postgres pgbouncer {PROXY} cert clientname=DN map=pgha",
         f"hostssl all postgres,replicator,rewind_user,pgbouncer {PROXY} reject",
         f"hostssl all all {PROXY} scram-sha-256",
@@ -267,7 +268,7 @@ def test_pg_hba_trusts_nobody_and_ends_where_the_cluster_ends(hosts: list[HostDa
     assert {line[-1] for line in lines} == {"peer", "scram-sha-256", "reject", "map=pgha"}
     networks = {line[3] for line in lines if line[0] == "hostssl"}
     assert {line[0] for line in lines} == {"local", "hostssl"}
-    assert networks == _addresses(cluster, "postgres", "haproxy")
+    assert networks == _addresses(cluster, "postgres", "haproxy", "pgbackrest")
 
 
 @given(inventories())

@@ -3,9 +3,12 @@
 The script runs as it is, beside programs that act as they do on the repository host.
 """
 
+import fcntl
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,8 +60,16 @@ case "$1" in
     stop) rm -f work/data/postmaster.pid ;;
 esac
 """
+PG_DUMP = r"""#!/bin/sh
+[ -e work/data/postmaster.pid ] || exit 1
+echo "$*" >dumped
+while [ "$1" != -f ]; do shift; done
+echo a dump >"$2"
+"""
 PSQL = r"""#!/bin/sh
 case "$*" in
+    *'-d app -c SELECT'*) echo 1000 ;;
+    *'-d app'*) cat >>moved; ! grep -q nothing moved ;;
     *pg_last_wal_replay_lsn*) cat reached ;;
     *pg_last_xact_replay_timestamp*) echo 1736125300 ;;
     *) echo 1000 ;;
@@ -80,6 +91,7 @@ class Rehearsal:
             "pgbackrest": PGBACKREST,
             "pg_ctl": PG_CTL,
             "psql": PSQL,
+            "pg_dump": PG_DUMP,
             "pg_amcheck": "#!/bin/sh\n[ ! -e damaged ]\n",
             "pg_controldata": "#!/bin/sh\necho 'max_prepared_xacts setting:           7'\n",
             "sleep": "#!/bin/sh\n",
@@ -211,6 +223,87 @@ def test_a_query_and_its_answer(tmp_path: Path) -> None:
             assert rehearsal.run().returncode == 0
         else:
             rehearsal.fails("the query answers '1000', not '1001'")
+
+
+# --- tables of the past -----------------------------------------------------------------------
+
+TARGET = "recovery_target_timeline = '1'\nrecovery_target_name='before'"
+
+
+def dump(rehearsal: Rehearsal, tables: str, *labels: str) -> subprocess.CompletedProcess[str]:
+    file = str(rehearsal.work / "dumps/app.dump")
+    more = ("app", "restored_1", tables, TARGET, "31457280")
+    return rehearsal.call("dump", file, *more, *(labels or (LABEL,)))
+
+
+def test_tables_are_dumped_from_a_copy_at_the_target(rehearsal: Rehearsal) -> None:
+    done = dump(rehearsal, "public.orders items")
+    assert done.returncode == 0, done.stderr
+    assert (rehearsal.work / "dumps/app.dump").read_text() == "a dump\n"
+    assert f"--set={LABEL}" in (rehearsal.folder / "restored").read_text()
+    told = (rehearsal.folder / "dumped").read_text()
+    assert "-n restored_1 --section=pre-data --section=data --no-owner" in told
+    moved = (rehearsal.folder / "moved").read_text()
+    assert "'public.orders'::regclass UNION" in moved
+    assert "'items'::regclass UNION" in moved
+    assert [path.name for path in rehearsal.work.iterdir()] == ["dumps"], "the copy is left"
+
+
+def test_a_whole_database_is_dumped_as_it_was(rehearsal: Rehearsal) -> None:
+    assert dump(rehearsal, "").returncode == 0
+    told = (rehearsal.folder / "dumped").read_text().split()
+    assert told[:5] == ["-h", str(rehearsal.work), "-U", "postgres", "-Fc"]
+    assert "-n" not in told
+    assert not (rehearsal.folder / "moved").exists()
+
+
+def test_the_copy_ends_at_the_target(rehearsal: Rehearsal) -> None:
+    (rehearsal.folder / "pg_dump").write_text(
+        f"#!/bin/sh\ncp {rehearsal.work}/postgresql.conf .\nexit 1\n"
+    )
+    assert dump(rehearsal, "").returncode == 1
+    lines = (rehearsal.folder / "postgresql.conf").read_text().splitlines()
+    assert [line for line in lines if "target" in line] == TARGET.splitlines()
+    assert not (rehearsal.work / "dumps/app.dump").exists()
+
+
+def test_an_older_backup_is_tried_where_a_newer_one_does_not_lead_to_the_target(
+    rehearsal: Rehearsal,
+) -> None:
+    (rehearsal.folder / "pg_ctl").write_text(
+        PG_CTL.replace("start)", f"start) grep -q {LABEL} restored && exit 1")
+    )
+    assert dump(rehearsal, "items", LABEL, "20250101-010000F").returncode == 0
+    assert "--set=20250101-010000F" in (rehearsal.folder / "restored").read_text()
+    done = dump(rehearsal, "items", LABEL)
+    assert "the restore of tables failed: the target is not in the archive" in done.stderr
+
+
+def test_a_table_that_was_not_there_fails_and_leaves_no_dump(rehearsal: Rehearsal) -> None:
+    done = dump(rehearsal, "orders nothing")
+    assert done.returncode == 1
+    assert "nothing is not there to be dumped" in done.stderr
+    assert list((rehearsal.work / "dumps").iterdir()) == []
+
+
+def test_two_copies_do_not_remove_each_other(rehearsal: Rehearsal) -> None:
+    with _held(rehearsal.work):
+        rehearsal.fails("another one is under way")
+        assert "another one is under way" in dump(rehearsal, "items").stderr
+        (rehearsal.work / "data").mkdir()
+        assert rehearsal.call("clean").returncode == 0
+        assert (rehearsal.work / "data").exists()
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder as a script does that works in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def test_what_a_killed_one_left_is_removed(rehearsal: Rehearsal) -> None:
