@@ -11,7 +11,7 @@ from pyinfra import host, state
 from pyinfra.api import QuoteString, StringCommand, operation
 
 import plan
-from cluster import SOCKET_DIR, Cluster, Host
+from cluster import ETCDCTL, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from decisions import APPLIED, PatroniMember
 from facts.component import ComponentState
@@ -22,7 +22,7 @@ from operations.config_files import Directory, File
 from operations.waiting import wait_until
 from platforms import Platform
 
-UNIT = "patroni.service"
+UNIT, HANDED_OVER = "patroni.service", "/usr/local/sbin/pgha-handed-over"
 # Whoever copies the database or replays WAL is at work, however long that takes.
 BUSY = frozenset(
     {"initializing new cluster", "creating replica", "starting", "in archive recovery"}
@@ -172,11 +172,14 @@ def _wanted(
         socket_dir=SOCKET_DIR,
         watchdog="off" if in_container else "automatic",
     )
+    key = f"{cluster.patroni.namespace}{cluster.general.name}/leader"
+    handed_over = config_files.render("pgha-handed-over.j2", etcdctl=ETCDCTL, key=key)
     return [
         Directory(cluster.postgresql.data_dir, "postgres", "postgres", "700"),
+        *([File(HANDED_OVER, handed_over, mode="755")] if here.is_etcd else []),
         File(
             f"/etc/systemd/system/{UNIT}.d/pgha.conf",
-            config_files.render("patroni.service.conf.j2"),
+            config_files.render("patroni.service.conf.j2", here=here, handed_over=HANDED_OVER),
         ),
         File(
             platform.patroni_config,

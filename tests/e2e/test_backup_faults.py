@@ -1,0 +1,169 @@
+"""Backups and the archive while hosts and disks fail: no WAL is lost, and the next backup is good."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e import deadlines
+from tests.e2e import testbed as bed
+from tests.e2e.test_backup import in_repository, info, switched_segment
+from tests.e2e.test_verify import verify
+
+pytestmark = pytest.mark.long
+FULL = "pgbackrest-backup@full.service"
+REPOSITORY = "/data/pgbackrest"
+# Half a minute of copying on the smallest machine: long enough to be hit in the middle.
+BIG = "CREATE TABLE big AS SELECT g, md5(g::text) || md5((g + 1)::text) AS x FROM generate_series"
+GOOD = ("archiving", "backup", "gaps", "verified", "queue")
+
+
+@pytest.fixture(scope="module")
+def big(deployed: bed.Run) -> Iterator[None]:
+    """Some 400 MB, so that a backup lasts."""
+    bed.sql(bed.primary(), f"DROP TABLE IF EXISTS big; {BIG}(1, 4000000) AS g")
+    yield
+    bed.sql(bed.primary(), "DROP TABLE big")
+
+
+@pytest.fixture
+def whole(cluster: None, big: None) -> Iterator[None]:
+    """After the fault a backup is taken, all that the repository holds is read, and nothing lacks."""
+    yield
+    bed.wait_until("a healthy cluster", bed.healthy, deadlines.REJOIN)
+    segment = switched_segment()
+    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    before = len(info()["backup"])
+    bed.on("pgbackrest", f"systemctl start {FULL} pgha-proof@verify.service")
+    assert len(info()["backup"]) == before + 1
+    _, proofs = verify()
+    assert {name: proofs[name] for name in GOOD} == dict.fromkeys(GOOD, "ok")
+
+
+def while_a_backup_runs(fault: Callable[[], None]) -> None:
+    """Let something happen in the middle of a full backup, and wait for the backup's end."""
+    bed.on("pgbackrest", f"systemctl start --no-block {FULL}")
+    copying = f"ls -d {REPOSITORY}/backup/pgha/*F/pg_data/base {REPOSITORY}/backup/pgha/*F/bundle"
+    before = bed.on("pgbackrest", f"{copying} 2>/dev/null", check=False)
+
+    def has_begun() -> bool:
+        now = bed.on("pgbackrest", f"{copying} 2>/dev/null", check=False)
+        return len(now.split()) > len(before.split())
+
+    bed.wait_until("the first copied file", has_begun, deadlines.COMMAND)
+    assert state() == "activating"
+    fault()
+    bed.wait_until("the backup's end", lambda: state() != "activating", deadlines.ARCHIVED)
+
+
+def state() -> str:
+    return bed.on("pgbackrest", f"systemctl is-active {FULL}", check=False)
+
+
+def test_the_primary_is_killed(whole: None) -> None:
+    lost = bed.primary()
+    container = bed.HOSTS[lost].container
+    while_a_backup_runs(lambda: bed.docker("kill", "-s", "KILL", container))
+    assert state() == "failed"
+    assert FULL in bed.on("pgbackrest", "systemctl --failed --plain --no-legend")
+    bed.wait_until("a failover", lambda: bed.primary() not in ("", lost), deadlines.FAILOVER)
+    # The new primary's backup needs nobody who is not there.
+    bed.on("pgbackrest", f"systemctl start {FULL}")
+    bed.docker("start", container)
+
+
+def test_the_replica_that_is_read_is_killed(whole: None) -> None:
+    killed: list[str] = []
+
+    def fault() -> None:
+        # pgBackRest reads from the first replica that it finds.
+        for name in bed.NODES:
+            if bed.on(name, "pgrep -f 'pgbackrest.*backup:remote'", check=False) and (
+                name != bed.primary()
+            ):
+                killed.append(name)
+                bed.docker("kill", "-s", "KILL", bed.HOSTS[name].container)
+                return
+
+    while_a_backup_runs(fault)
+    assert killed, "no replica was read"
+    for name in killed:
+        bed.docker("start", bed.HOSTS[name].container)
+
+
+def test_the_repository_host_is_killed(whole: None) -> None:
+    container = bed.HOSTS["pgbackrest"].container
+    segments: list[str] = []
+
+    def fault() -> None:
+        bed.docker("kill", "-s", "KILL", container)
+        segments.extend(switched_segment() for _ in range(3))
+        bed.docker("start", container)
+        bed.wait_until(
+            "the repository host's return",
+            lambda: (
+                "running" in bed.on("pgbackrest", "systemctl is-system-running", check=False)
+                or "degraded" in bed.on("pgbackrest", "systemctl is-system-running", check=False)
+            ),
+            deadlines.SERVICE_BACK,
+        )
+
+    while_a_backup_runs(fault)
+    bed.wait_until(
+        "the arrival of all segments",
+        lambda: all(in_repository(segment) for segment in segments),
+        deadlines.ARCHIVED,
+    )
+
+
+def test_the_repositorys_disk_is_full(whole: None) -> None:
+    small = (
+        f"cp -a {REPOSITORY} {REPOSITORY}.kept && mount -t tmpfs -o size=1500m tmpfs {REPOSITORY}"
+        f" && cp -a {REPOSITORY}.kept/. {REPOSITORY}/ && chown postgres: {REPOSITORY}"
+    )
+    bed.on("pgbackrest", small)
+    try:
+        bed.on("pgbackrest", f"dd if=/dev/zero of={REPOSITORY}/filler bs=1M 2>&-", check=False)
+        segments = [switched_segment() for _ in range(3)]
+        bed.on("pgbackrest", f"! systemctl start {FULL}")
+        assert FULL in bed.on("pgbackrest", "systemctl --failed --plain --no-legend")
+        assert not in_repository(segments[-1])
+        with bed.connect(bed.RW) as connection:  # writes go on meanwhile
+            connection.execute("CREATE TABLE IF NOT EXISTS meanwhile (x int)")
+            connection.execute("DROP TABLE meanwhile")
+        bed.on("pgbackrest", f"rm {REPOSITORY}/filler")
+        bed.wait_until(
+            "the arrival of all segments",
+            lambda: all(in_repository(segment) for segment in segments),
+            deadlines.ARCHIVED,
+        )
+    finally:
+        bed.on(
+            "pgbackrest",
+            f"rm -f {REPOSITORY}/filler; rm -rf {REPOSITORY}.kept && cp -a {REPOSITORY}"
+            f" {REPOSITORY}.kept && umount {REPOSITORY} && rsync -a --delete {REPOSITORY}.kept/"
+            f" {REPOSITORY}/ 2>&- || (find {REPOSITORY} -mindepth 1 -delete; cp -a"
+            f" {REPOSITORY}.kept/. {REPOSITORY}/); rm -rf {REPOSITORY}.kept",
+        )
+
+
+def test_the_repository_is_away_for_minutes_under_load(whole: None) -> None:
+    container = bed.HOSTS["pgbackrest"].container
+    bed.docker("pause", container)
+    try:
+        end, segments = time.monotonic() + AWAY_SECONDS, list[str]()
+        while time.monotonic() < end:
+            with bed.connect(bed.RW) as connection:
+                connection.execute("CREATE TEMP TABLE load AS SELECT generate_series(1, 20000)")
+            segments.append(switched_segment())
+    finally:
+        bed.docker("unpause", container)
+    bed.wait_until(
+        "the arrival of all segments",
+        lambda: all(in_repository(segment) for segment in segments[-3:]),
+        deadlines.REJOIN,
+    )
+
+
+# As the goal says; the deadline of a command ends a hang.
+AWAY_SECONDS = 600.0
