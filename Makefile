@@ -4,8 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint unit e2e test-long test-backup test-faults el-smoke test-el test-all bench bench-failover \
-    clean lock
+.PHONY: help demo test lint unit e2e test-long test-backup test-faults el-smoke test-el test-all \
+    bench bench-failover bench-backup clean lock
 
 help:  ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 12
@@ -39,7 +39,7 @@ test-long: .venv/ready  ## the tests of minutes each: restores, the other transp
 test-backup: export PGHA_TESTBED = pgha-test
 test-backup: .venv/ready  ## backups, rehearsals and restores, all of their tests
 	@$(BIN)/pytest -v --tb=short -m e2e $(addprefix tests/e2e/test_,backup.py backup_access.py \
-	    backup_tls.py rehearsal.py restore.py)
+	    backup_tls.py backup_faults.py rehearsal.py repositories.py restore.py restore_table.py)
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 
 test-faults: export PGHA_FAULTS = every
@@ -73,7 +73,7 @@ test-el: .venv/ready  ## deploys, failovers, backups, a restore on look-alikes o
 	$(call on_a_look_alike,el8,$(EL_TESTS))
 	$(call on_a_look_alike,el9,$(EL_TESTS))
 
-test-all: test test-long el-smoke test-faults test-el bench bench-failover  ## tests and measurements (half a day)
+test-all: test test-long el-smoke test-faults test-el bench bench-failover bench-backup  ## tests and measurements (half a day)
 
 bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 	$(BIN)/python bench/deploy.py
@@ -81,6 +81,9 @@ bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 bench-failover: .venv/ready  ## measure failovers, 20 of each kind, and write docs/failover.md
 	$(BIN)/python bench/failover.py --quiet 30 --price
 	$(BIN)/python bench/failover.py
+
+bench-backup: .venv/ready  ## measure backups and restores, and write docs/backups.md
+	$(BIN)/python bench/backup.py
 
 clean:  ## remove the containers, networks and images made here
 	$(PYTHON) testbed/testbed.py clean

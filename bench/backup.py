@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Backups, restores and the archive in figures, each beside what it competes with, in one run.
+
+    python bench/backup.py [--scale 350] [--only backup increment restore archive]
+
+The scale is pgbench's: 350 is some 5 GB. On containers of its own (testbed pgha-bench, left standing
+with --keep). Copies go to and from other hosts over TLS or SSH, as in a cluster; all of them are on
+one machine. A run of all parts is written to docs/backups.md. Nothing is asserted by the clock.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+if __name__ == "__main__":  # a script finds its own folder only, not the project
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import yaml
+
+from bench.deploy import HERE, TESTBED, attempt, containers, deploy, on, run, say
+from bench.tables import section
+from bench.tls import BIN
+from faults.steps import wait_until
+from testbed import hands
+from testbed.hosts import hosts, secrets_file
+
+PARTS = ("backup", "increment", "restore", "archive")
+PAGE = HERE.root / "docs" / "backups.md"
+LEVELS = {"zst": "server-zstd:3", "lz4": "server-lz4:1", "gz": "server-gzip:6"}
+PGBACKREST = "cd / && runuser -u postgres -- pgbackrest --stanza=pgha --log-level-console=warn"
+COPY = "/data/bench-copy"
+SEGMENTS, PGBENCH_SECONDS = 64, 60
+# pgbench's own update of single rows, over a part of the table as an application's would be.
+TOUCHED = "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 1000 = 0"
+
+
+@dataclass
+class Figures:
+    """What was measured so far: rows of each table, by part."""
+
+    size: int = 0
+    rows: dict[str, list[list[str]]] = field(default_factory=dict)
+
+    def add(self, part: str, *cells: str) -> None:
+        self.rows.setdefault(part, []).append(list(cells))
+        say(": ".join([part, ", ".join(cells)]))
+
+
+HEADS = {
+    "backup": ["full copy", "compression", "processes", "seconds", "MB/s", "of pg_basebackup's"],
+    "increment": ["options", "full: MB kept", "seconds", "increment: MB kept", "seconds"],
+    "restore": ["way", "seconds", "MB/s"],
+    "archive": ["way", f"{SEGMENTS} waiting segments: seconds", "MB/s", "at most waiting"],
+}
+TITLES = {
+    "backup": "Full copies",
+    "increment": "What an incremental backup keeps",
+    "restore": "Filling a directory",
+    "archive": "Archiving",
+}
+NOTES = {
+    "backup": "`pg_basebackup` writes to a replica's host, with the same compression and level.",
+    "increment": "Between the two, one row in a thousand is updated, in some 6 % of the pages.",
+    "restore": "By a replica's host; `delta` where 200 files of the copy were damaged.",
+    "archive": f"At most waiting: segments ready at once during {PGBENCH_SECONDS} s of pgbench.",
+}
+
+
+class Bench:
+    """The cluster, and who of it does what."""
+
+    def __init__(self) -> None:
+        site = hands.site(TESTBED)
+        self.hosts = {host.name: host for host in hosts(TESTBED)}
+        self.primary = site.primary()
+        self.replica = next(name for name in site.nodes if name != self.primary)
+        self.password = yaml.safe_load(secrets_file(TESTBED).read_text())["replication"]
+
+    def on(self, host: str, command: str, stdin: str = "") -> str:
+        return on(self.hosts[host], command, stdin)
+
+    def sql(self, query: str, database: str = "app") -> str:
+        psql = f"cd / && runuser -u postgres -- {BIN}/psql -XAtq -v ON_ERROR_STOP=1 -d {database}"
+        return self.on(self.primary, psql, query).strip()
+
+    def took(self, host: str, command: str, stdin: str = "") -> float:
+        """Return how long a command takes on a host, in seconds."""
+        begun = time.monotonic()
+        self.on(host, command, stdin)
+        return time.monotonic() - begun
+
+    def fill(self, scale: int) -> int:
+        """Fill the database, and return the bytes of all that a backup copies."""
+        say(f"filling the tables, scale {scale}")
+        self.on(
+            self.primary,
+            f"cd / && runuser -u postgres -- {BIN}/pgbench -q -i -s {scale} -d app",
+        )
+        self.sql("CHECKPOINT")
+        return int(self.sql("SELECT sum(pg_database_size(oid)) FROM pg_database"))
+
+    # --- copies -------------------------------------------------------------------------------
+
+    def basebackup(self, options: str) -> float:
+        """Return how long pg_basebackup takes from the primary to a replica's host."""
+        address = self.hosts[self.primary].address
+        where = f"host={address} user=replicator sslmode=verify-full sslrootcert=/etc/pgha/ca.crt"
+        command = (
+            f"read -r PGPASSWORD; export PGPASSWORD; rm -rf {COPY}; cd / && runuser -u postgres --"
+            f" {BIN}/pg_basebackup -d '{where}' -c fast -X none {options} -D {COPY} 2>&1"
+        )
+        return self.took(self.replica, command, f"{self.password}\n")
+
+    def backup(self, options: str, kind: str = "full") -> float:
+        return self.took("pgbackrest", f"{PGBACKREST} --type={kind} {options} backup")
+
+    def kept(self) -> int:
+        """Return the bytes that the newest backup takes in the repository."""
+        info = json.loads(self.on("pgbackrest", f"{PGBACKREST} --output=json info"))
+        found: int = info[0]["backup"][-1]["info"]["repository"]["delta"]
+        return found
+
+    def restore(self, options: str) -> float:
+        """Return how long it takes to fill a directory of a replica's host from the repository."""
+        command = f"{PGBACKREST} --pg1-path={COPY} --type=none {options} restore"
+        return self.took(self.replica, command)
+
+    # --- archiving ----------------------------------------------------------------------------
+
+    def waiting(self) -> int:
+        status = "/data/pgdata/pg_wal/archive_status"
+        return int(self.on(self.primary, f"ls {status} | grep -c ready || true"))
+
+    def drained(self) -> float:
+        """Return how long so many waiting segments take, from the repository's return on."""
+        container = self.hosts["pgbackrest"].container
+        run("docker pause", ["docker", "pause", container])
+        for _ in range(SEGMENTS):
+            self.sql(
+                "SELECT pg_logical_emit_message(false, 'bench', repeat(md5(random()::text),"
+                " 500000)); SELECT pg_switch_wal()"
+            )
+        run("docker unpause", ["docker", "unpause", container])
+        begun = time.monotonic()
+        wait_until("the arrival of all WAL", lambda: self.waiting() == 0)
+        return time.monotonic() - begun
+
+    def most_waiting(self) -> int:
+        """Return how many segments were ready at once while pgbench ran."""
+        pgbench = f"runuser -u postgres -- {BIN}/pgbench -n -c 4 -j 2 -T {PGBENCH_SECONDS} app"
+        self.on(self.primary, f"cd / && {{ {pgbench} >/dev/null 2>&1 & }}")
+        end, most = time.monotonic() + PGBENCH_SECONDS, 0
+        while time.monotonic() < end:
+            most = max(most, self.waiting())
+            time.sleep(0.5)
+        return most
+
+
+def measure(figures: Figures, options: argparse.Namespace) -> None:
+    """Measure the parts that were asked for."""
+    containers("down")
+    containers("up")
+    deploy()
+    bench = Bench()
+    figures.size = bench.fill(options.scale)
+    megabytes = figures.size / 1e6
+    for part in options.only:
+        {
+            "backup": measure_backups,
+            "increment": measure_increments,
+            "restore": measure_restores,
+            "archive": measure_archive,
+        }[part](figures, bench, megabytes)
+
+
+def measure_backups(figures: Figures, bench: Bench, megabytes: float) -> None:
+    for compression, server in LEVELS.items():
+        level = server.rpartition(":")[2]
+        base = bench.basebackup(f"-Ft --compress={server}")
+        row = ("pg_basebackup", compression, "1", f"{base:.0f}", f"{megabytes / base:.0f}", "1.0")
+        figures.add("backup", *row)
+        for processes in (1, 4):
+            took = bench.backup(
+                f"--compress-type={compression} --compress-level={level} --process-max={processes}"
+            )
+            figures.add("backup", "pgBackRest", compression, str(processes), f"{took:.0f}",
+                        f"{megabytes / took:.0f}", f"{base / took:.1f}")  # fmt: skip
+    bench.on(bench.replica, f"rm -rf {COPY}")
+
+
+def measure_increments(figures: Figures, bench: Bench, _: float) -> None:
+    for name, options in {
+        "bundle and block": "",
+        "bundle": "--no-repo1-block",
+        "neither": "--no-repo1-block --no-repo1-bundle",
+    }.items():
+        full = bench.backup(f"{options} --process-max=2")
+        kept = bench.kept()
+        bench.sql(TOUCHED)
+        bench.sql("CHECKPOINT")
+        took = bench.backup(f"{options} --process-max=2", "incr")
+        figures.add("increment", name, f"{kept / 1e6:.0f}", f"{full:.0f}",
+                    f"{bench.kept() / 1e6:.0f}", f"{took:.0f}")  # fmt: skip
+
+
+def measure_restores(figures: Figures, bench: Bench, megabytes: float) -> None:
+    def add(way: str, took: float) -> None:
+        figures.add("restore", way, f"{took:.0f}", f"{megabytes / took:.0f}")
+
+    bench.backup("--process-max=2")
+    add("pg_basebackup, from the primary", bench.basebackup("-Fp"))
+    bench.on(bench.replica, f"rm -rf {COPY} && install -d -o postgres -m 700 {COPY}")
+    for processes in (1, 4):
+        bench.on(bench.replica, f"find {COPY} -mindepth 1 -delete")
+        took = bench.restore(f"--process-max={processes}")
+        add(f"pgBackRest, {processes} processes", took)
+    damage = (
+        f"find {COPY}/base -type f -size +8k | head -n 200 | while read -r file; do"
+        " printf x | dd of=$file bs=1 seek=4000 conv=notrunc 2>/dev/null; done"
+    )
+    bench.on(bench.replica, damage)
+    add("pgBackRest, delta, 4 processes", bench.restore("--delta --process-max=4"))
+    bench.on(bench.replica, f"rm -rf {COPY}")
+
+
+def measure_archive(figures: Figures, bench: Bench, _: float) -> None:
+    conf = "/etc/pgbackrest.conf"
+    for way, change in {
+        "asynchronous, as deployed": "true",
+        "one by one": f"sed -i s/^archive-async=y/archive-async=n/ {conf}",
+    }.items():
+        bench.on(bench.primary, change)
+        took = bench.drained()
+        figures.add("archive", way, f"{took:.0f}", f"{SEGMENTS * 16.8 / took:.0f}",
+                    str(bench.most_waiting()))  # fmt: skip
+    bench.on(bench.primary, f"sed -i s/^archive-async=n/archive-async=y/ {conf}")
+
+
+def page(figures: Figures) -> str:
+    """Return docs/backups.md, without the tables that have no rows yet."""
+    linux = ".".join(platform.release().split(".")[:2])
+    head = f"""# Backups in figures
+
+Made by `make bench-backup` (bench/backup.py) on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()}
+cores for all hosts together (containers on one machine), Linux {linux},
+{figures.size / 1e9:.1f} GB of pgbench's tables, PostgreSQL 18, pgBackRest 2.60, all from one run.
+Read the ratios, not the seconds.
+"""
+    tables = [
+        f"{section(TITLES[part], HEADS[part], rows)}\n{NOTES[part]}\n"
+        for part, rows in figures.rows.items()
+    ]
+    return "\n".join([head, *tables])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print what was measured, and remove the containers."""
+    described = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    described.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
+    described.add_argument("--scale", type=int, default=350, help="of pgbench, some 15 MB each")
+    described.add_argument("--keep", action="store_true", help="leave the containers")
+    options = described.parse_args(arguments)
+    figures = Figures()
+    measured = attempt(lambda: measure(figures, options))
+    print(page(figures))
+    if measured and set(options.only) == set(PARTS):
+        PAGE.write_text(page(figures))
+    if not options.keep:
+        attempt(lambda: containers("down"))
+    return 0 if measured else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
