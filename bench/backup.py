@@ -3,9 +3,10 @@
 
     python bench/backup.py [--scale 350] [--only backup increment restore archive]
 
-The scale is pgbench's: 350 is some 5 GB. On containers of its own (testbed pgha-bench, left standing
-with --keep). Copies go to and from other hosts over TLS or SSH, as in a cluster; all of them are on
-one machine. A run of all parts is written to docs/backups.md. Nothing is asserted by the clock.
+The scale is pgbench's: 350 is some 5 GB. On containers of its own (testbed pgha-bench, left
+standing with --keep). Copies go to and from other hosts over TLS or SSH, as in a cluster; all of
+them are on one machine. A run of all parts is written to docs/backups.md. Nothing is asserted by
+the clock.
 """
 
 import argparse

@@ -769,7 +769,9 @@ def test_systemd_finds_no_fault_with_units_and_drop_ins(platform: str, tmp_path:
         if path.startswith(UNITS) and host in ("node1", "pgbackrest"):
             file = tmp_path / Path(path).relative_to(UNITS)
             file.parent.mkdir(exist_ok=True)
-            file.write_text(text.replace("/usr/bin/pgbackrest", "/bin/true"))
+            for program in ("/usr/bin/pgbackrest", patroni.HANDED_OVER):  # not on this machine
+                text = text.replace(program, "/bin/true")
+            file.write_text(text)
     for unit in ("etcd", "patroni"):
         (tmp_path / f"{unit}.service").write_text("[Service]\nExecStart=/bin/true\n")
     names = ["etcd.service", "patroni.service", "pgbackrest-backup@full.timer"]

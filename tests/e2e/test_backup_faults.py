@@ -1,4 +1,4 @@
-"""Backups and the archive while hosts and disks fail: no WAL is lost, and the next backup is good."""
+"""Backups while hosts and disks fail: no WAL is lost, and the next backup is good."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
