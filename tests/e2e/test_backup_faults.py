@@ -119,11 +119,12 @@ def test_the_repository_host_is_killed(whole: None) -> None:
 
 @pytest.fixture
 def small_disk(whole: None) -> Iterator[None]:
-    """The repository on a disk of a gigabyte and a half; what is there at the end stays."""
+    """The repository on a disk that it nearly fills; what is there at the end stays."""
     small = "/mnt/small"
     bed.on(
         "pgbackrest",
-        f"mkdir {small} && mount -t tmpfs -o size=1500m,mode=750 tmpfs {small}"
+        f"mkdir {small} && size=$(($(du -sm {REPOSITORY} | cut -f 1) + 200))"
+        f" && mount -t tmpfs -o size=${{size}}m,mode=750 tmpfs {small}"
         f" && cp -a {REPOSITORY}/. {small}/ && mount --bind {small} {REPOSITORY}",
     )
     yield
