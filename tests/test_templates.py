@@ -481,6 +481,7 @@ def test_haproxy_asks_patroni_who_is_who(platform: str) -> None:
     ]
     for name, question in (
         ("listen rw", "GET /primary"),
+        ("backend primary_now", "GET /primary"),
         ("backend ro_replicas", "OPTIONS /replica?lag=64MB"),
         ("backend ro_leader", "GET /primary"),
     ):
@@ -512,12 +513,26 @@ def test_haproxy_lets_writers_wait_until_it_has_asked_everybody(
     assert any(line.startswith(f"default-server {asked} ") for line in lines)
     assert [line for line in lines if line.startswith("tcp-request")] == [
         f"tcp-request inspect-delay {wait_ms}ms",
-        "tcp-request content accept if { nbsrv le 1 }",
+        *(
+            "tcp-request content accept if { nbsrv(primary_now) eq 1 }"
+            f" {{ srv_is_up(primary_now/{node}) }} {{ srv_is_up(rw/{node}) }}"
+            for node in ("node1", "node2", "node3")
+        ),
+        "tcp-request content accept if { nbsrv(primary_now) eq 0 } { nbsrv le 1 }",
         "tcp-request content reject if WAIT_END",
     ]
 
 
-@pytest.mark.parametrize("section", ["listen rw", "backend ro_leader"])
+def test_haproxy_sends_writers_to_the_one_that_says_so_now() -> None:
+    found = sections(text_of("debian", "haproxy", HAPROXY_CFG))
+    assert [line for line in found["listen rw"] if line.startswith("use-server")] == [
+        f"use-server {node} if {{ srv_is_up(primary_now/{node}) }}"
+        for node in ("node1", "node2", "node3")
+    ]
+    assert "default-server inter 500ms rise 1 fall 1" in found["backend primary_now"]
+
+
+@pytest.mark.parametrize("section", ["listen rw", "backend primary_now", "backend ro_leader"])
 def test_haproxy_takes_nobody_for_the_primary_before_it_is_promoted(section: str) -> None:
     lines = sections(text_of("debian", "haproxy", HAPROXY_CFG))[section]
     patterns = [re.search('rstring "(.*)" error-status L7OKC', line) for line in lines]
@@ -538,7 +553,8 @@ def test_haproxy_cuts_no_idle_session_and_shows_statistics_to_nobody_outside(pla
     found = sections(text_of(platform, "haproxy", HAPROXY_CFG))
     assert {"timeout client 24d", "timeout server 24d", "option clitcpka"} <= set(found["defaults"])
     assert "bind 127.0.0.1:7000" in found["listen statistics"]
-    backends = {"listen rw", "frontend ro", "backend ro_replicas", "backend ro_leader"}
+    backends = {f"backend {name}" for name in ("primary_now", "ro_replicas", "ro_leader")}
+    backends |= {"listen rw", "frontend ro"}
     assert set(found) == {"global", "defaults", "listen statistics", *backends}
 
 
