@@ -14,6 +14,7 @@ from testbed.hosts import secrets_file
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 from tests.e2e.test_backup import PGBACKREST, info, switched_segment
+from tests.e2e.test_restore import CONFIRM, OLD, moment, rows, writing
 
 pytestmark = pytest.mark.long
 
@@ -119,6 +120,27 @@ def test_damage_in_any_repository_is_found(three: list[str]) -> None:
         assert "repository 2" in said
     finally:
         bed.on("pgbackrest", f"cat /root/bundle >{bundle}; systemctl start pgha-proof@verify")
+
+
+def test_the_cluster_goes_back_by_another_repository(three: list[str]) -> None:
+    with writing() as writers:
+        bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)
+        target, by_then = moment(writers)
+        bed.wait_until(
+            "writes after the target",
+            lambda: all(writer.acknowledged - by_then for writer in writers),
+            deadlines.SERVICE_BACK,
+        )
+    wanted = [*CONFIRM, "--data", f"target={target}", "--data", "repository=second"]
+    run = bed.pyinfra("day2/restore.py", "-y", *wanted, *three)
+    try:
+        assert run.code == 0, run.stderr[-6000:]
+        assert "of the repository second, which ended" in run.stderr
+        assert rows() == by_then
+        assert bed.deploy(*three).changes == []
+    finally:
+        for node in bed.NODES:
+            bed.on(node, f"rm -rf {OLD}")
 
 
 def test_a_repository_that_is_given_up_gets_nothing_more(three: list[str]) -> None:
