@@ -122,7 +122,7 @@ def checked(server: str) -> str:
 def test_haproxy_takes_nobodys_word_for_a_member(cluster: None) -> None:
     config = bed.on("haproxy", "cat /etc/haproxy/haproxy.cfg")
     servers = [line for line in config.splitlines() if line.strip().startswith("server ")]
-    assert len(servers) == 3 * len(bed.NODES)
+    assert len(servers) == 4 * len(bed.NODES)
     assert all("check-ssl verify required" in line and "verifyhost" in line for line in servers)
 
 
