@@ -101,8 +101,8 @@ def test_changed_host_key_stops_a_deploy(cluster: None) -> None:
 def test_repository_is_encrypted(cluster: None) -> None:
     segment = switched_segment()
     bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
-    # OpenSSL's mark for "encrypted with a passphrase" stands at the head of each file, but for those
-    # of parts, which are encrypted one by one: in them zstd's mark would be seen.
+    # OpenSSL's mark for "encrypted with a passphrase" stands at the head of each file, but for
+    # those of parts, which are encrypted one by one: in them zstd's mark would be seen.
     files = "find /data/pgbackrest -type f ! -name '*.lock'"
     heads = f"{files} ! -path '*/bundle/*' ! -name '*.pgbi' -print0 | xargs -0 -n 1"
     marked = 'sh -c \'test "$(head -c 8 "$0")" = Salted__ || echo "$0"\''
