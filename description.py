@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 import timing
-from backup_settings import Pgbackrest, unfit_repository
+from backup_repositories import unfit_repository
+from backup_settings import Pgbackrest
 from certificates import COMMON_NAME_LIMIT
 from cluster import GROUPS, SSH_PORT, Cluster, Host
 from setting_types import Component, SettingsError

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pyinfra.api.exceptions import DeployError
 
-from backup_settings import MAIN, Posix, Repository
+from backup_repositories import MAIN, Posix, Repository
 from cluster import Cluster
 from credentials import Secrets
 from decisions import Refusal

@@ -7,7 +7,7 @@ from pyinfra import host
 from pyinfra.api import OperationError, StringCommand, operation
 from pyinfra.api.exceptions import DeployError
 
-from backup_settings import MAIN
+from backup_repositories import MAIN
 from cluster import Cluster
 from decisions import Refusal
 from facts.patroni import PatroniConfig
