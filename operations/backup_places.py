@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from pyinfra.api import StringCommand
 from pyinfra.api.exceptions import DeployError
 
 from backup_repositories import MAIN, Posix, Repository
@@ -124,13 +125,18 @@ def units(cluster: Cluster) -> list[File]:
     return found
 
 
-def only_these(wanted: Sequence[str]) -> str:
-    """Return a command that starts timers anew, and ends every other one that takes backups."""
-    names = " ".join(wanted)
-    return (
-        f"cd {UNITS} && for timer in pgbackrest-backup*@*.timer; do"
-        f" case ' {names} ' in *\" $timer \"*) ;; *)"
-        ' systemctl disable --now "$timer" && rm -f "$timer" || exit 1;; esac; done'
+def only_these(files: Sequence[File], timers: Sequence[str]) -> StringCommand:
+    """Return a command that starts timers anew, and removes what other repositories have left.
+
+    + files: the units and keys of all repositories; no other one stays
+    + timers: all of them
+    """
+    wanted, names = " ".join(file.path for file in files), " ".join(timers)
+    return StringCommand(
+        f"for path in {UNITS}/pgbackrest-backup*@*.timer {UNITS}/pgbackrest-backup*@.service"
+        f" {KEYS}/*; do case ' {wanted} ' in *\" $path \"*) continue;; esac;"
+        ' case "$path" in *.timer) systemctl disable --now "${path##*/}" || exit 1;; esac;'
+        ' rm -f "$path" || exit 1; done'
         f" && systemctl daemon-reload && systemctl enable {names} && systemctl restart {names}"
     )
 

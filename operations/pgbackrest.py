@@ -119,13 +119,13 @@ def repository(
         )
     """
     timers = backup_places.timers(cluster)
+    files = [*backup_places.key_files(cluster, secrets), *backup_places.units(cluster)]
     wanted: list[File | Directory] = [
         *(_directory(path) for path in backup_places.directories(cluster)),
         _directory("/var/log/pgbackrest"),
-        *backup_places.key_files(cluster, secrets),
-        *backup_places.units(cluster),
+        *files,
         *_server(cluster),
-        # The last one: while it differs, timers of a repository that has gone are looked for.
+        # The last one: while it differs, what a repository that has gone left is looked for.
         _configuration(
             platform,
             _rendered(
@@ -143,7 +143,7 @@ def repository(
     )
     different = config_files.differing(wanted, found)
     commands = [*_served(cluster, here, platform, found, different)]
-    start = StringCommand(backup_places.only_these(timers))
+    start = backup_places.only_these(files, timers)
     if different:
         yield from config_files.written(different, start)
     elif any(path in found["paths"] for path in never) or not all(
