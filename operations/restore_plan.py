@@ -16,12 +16,12 @@ from pyinfra.api.exceptions import DeployError
 from cluster import Cluster
 from decisions import PatroniMember, Refusal, leader
 from facts.patroni import PatroniStatus
-from facts.restorable import ArchiveListing, RestorableBackups
+from facts.restorable import ArchiveListing, Restorable, RestorableBackups
 from facts.restore import Progress, RestoreProgress
 from operations import backup_places
 from operations.peers import ask
 from platforms import Platform
-from recovery import Backup, Route, route, tries
+from recovery import Archive, Backup, Route, route, tries
 from recovery_target import Target, parse
 
 UNDO = "undo"
@@ -114,6 +114,19 @@ def begun(found: Mapping[str, Progress]) -> Plan | None:
     return next((read(one["plan"]) for one in found.values() if one["plan"]), None)
 
 
+def held(cluster: Cluster, number: int = 1) -> tuple[Restorable, Archive]:
+    """Return what a repository has to restore from; raises DeployError where it does not tell."""
+    repository, of_it = cluster.repository.name, {"stanza": cluster.stanza, "repository": number}
+    backups = ask(repository, RestorableBackups, **of_it)
+    archive = ask(repository, ArchiveListing, **of_it)
+    if backups is None or archive is None:
+        raise DeployError(
+            f"pgBackRest on {repository} does not tell what the repository holds\n"
+            f"    HINT: run `sudo -u postgres pgbackrest --stanza={cluster.stanza} info` there."
+        )
+    return backups, archive
+
+
 def new(
     cluster: Cluster, text: str, found: Mapping[str, Progress], place: str
 ) -> tuple[Plan, list[str]]:
@@ -129,14 +142,7 @@ def new(
                 " https://pgbackrest.org/user-guide.html.",
             )
     target, number = parse(text), backup_places.number_of(cluster, place)
-    repository, of_it = cluster.repository.name, {"stanza": cluster.stanza, "repository": number}
-    backups = ask(repository, RestorableBackups, **of_it)
-    archive = ask(repository, ArchiveListing, **of_it)
-    if backups is None or archive is None:
-        raise DeployError(
-            f"pgBackRest on {repository} does not tell what the repository holds\n"
-            f"    HINT: run `sudo -u postgres pgbackrest --stanza={cluster.stanza} info` there."
-        )
+    backups, archive = held(cluster, number)
     way = route(target, backups["backups"], archive, backups["now"])
     need = _refuse_want_of_room(cluster, way, found)
     known = [archive.newest_timeline]

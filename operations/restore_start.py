@@ -21,14 +21,14 @@ from recovery_target import FORMS, Target, parse
 
 SCRIPT = "/usr/local/sbin/pgha-restore"
 UNIT = "/etc/systemd/system/pgha-restore@.service"
-# How PostgreSQL is told where to stop; latest is no target to it.
+# Where PostgreSQL is told to stop, as a line of its configuration; latest is no target to it.
 GOALS = {
     "latest": "",
-    "time": "-c recovery_target_time='{}'",
-    "lsn": "-c recovery_target_lsn='{}'",
-    "xid": "-c recovery_target_xid='{}'",
-    "name": "-c recovery_target_name='{}'",
-    "backup": "-c recovery_target=immediate",
+    "time": "recovery_target_time='{}'",
+    "lsn": "recovery_target_lsn='{}'",
+    "xid": "recovery_target_xid='{}'",
+    "name": "recovery_target_name='{}'",
+    "backup": "recovery_target=immediate",
 }
 
 _turn = BoundedSemaphore()

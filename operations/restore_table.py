@@ -1,6 +1,7 @@
 """Tables of the past: from a copy on the repository host into a dump, and beside those of today."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -12,7 +13,6 @@ import plan
 from cluster import Cluster
 from credentials import Secrets
 from decisions import Refusal
-from facts.restorable import ArchiveListing, RestorableBackups
 from identities import AUTHORITY
 from operations import Commands, restore_plan
 from operations.backup_proofs import REHEARSAL
@@ -52,23 +52,37 @@ class Wish:
 
 def wish_of_run(cluster: Cluster) -> Wish:
     """Return what `--data` asks for, on the repository host; raises DeployError."""
+    text = str(host.data.get("target") or "")
+    database = str(host.data.get("database") or cluster.app.database)
+    words, is_loaded = str(host.data.get("tables") or ""), host.data.get("load") is not None
+    tables = tuple(name.strip() for name in words.split(",")) if words else ()
     try:
-        return _wish(
-            cluster,
-            str(host.data.get("target") or ""),
-            str(host.data.get("database") or cluster.app.database),
-            str(host.data.get("tables") or ""),
-            host.data.get("load") is not None,
-        )
+        if not text:
+            raise Refusal("no target is given", f"add --data target=, {FORMS}")
+        _refuse_unfit(cluster, database, tables, is_loaded)
+        target = parse(text)
+        backups, archive = restore_plan.held(cluster)
+        way = route(target, backups["backups"], archive, backups["now"])
     except Refusal as refusal:
         raise DeployError(str(refusal)) from None
+    follow = "current" if target.kind == "backup" else way.timeline
+    goal = f"recovery_target_timeline = '{follow}'\nrecovery_target_action = promote\n"
+    stamp = restore_plan.stamp().lower().rstrip("z").replace("t", "_")
+    return Wish(
+        target=text,
+        database=database,
+        tables=tables,
+        goal=goal + GOALS[target.kind].format(target.value),
+        labels=tuple(backup.label for backup in way.backups),
+        size=max(backup.size for backup in way.backups),
+        schema=f"restored_{stamp}",
+        file=f"{cluster.pgbackrest.rehearsal_path}/dumps/{database}-{stamp}.dump",
+        is_loaded=is_loaded,
+    )
 
 
-def _wish(cluster: Cluster, text: str, database: str, tables: str, is_loaded: bool) -> Wish:
-    if not text:
-        raise Refusal("no target is given", f"add --data target=, {FORMS}")
-    names = tuple(name.strip() for name in tables.split(",")) if tables else ()
-    for name in names:
+def _refuse_unfit(cluster: Cluster, database: str, tables: Sequence[str], is_loaded: bool) -> None:
+    for name in tables:
         if not TABLE.fullmatch(name):
             raise Refusal(
                 f"{name!r} cannot be the name of a table here",
@@ -76,7 +90,7 @@ def _wish(cluster: Cluster, text: str, database: str, tables: str, is_loaded: bo
             )
     if not DATABASE.fullmatch(database):
         raise Refusal(f"{database!r} cannot be the name of a database here", "database=app")
-    if is_loaded and not names:
+    if is_loaded and not tables:
         raise Refusal(
             "a whole database is dumped, and not loaded beside the live one",
             "name tables=, or create a database and pg_restore the dump into it.",
@@ -87,34 +101,6 @@ def _wish(cluster: Cluster, text: str, database: str, tables: str, is_loaded: bo
             " other database from here",
             "leave load= out, and pg_restore the dump.",
         )
-    target = parse(text)
-    backups = host.get_fact(RestorableBackups, stanza=cluster.stanza)
-    archive = host.get_fact(ArchiveListing, stanza=cluster.stanza)
-    if backups is None or archive is None:
-        raise Refusal(
-            f"pgBackRest on {host.name} does not tell what the repository holds",
-            f"run `sudo -u postgres pgbackrest --stanza={cluster.stanza} info` there.",
-        )
-    way = route(target, backups["backups"], archive, backups["now"])
-    stamp = restore_plan.stamp().lower().rstrip("z").replace("t", "_")
-    follow = "current" if target.kind == "backup" else str(way.timeline)
-    return Wish(
-        target=text,
-        database=database,
-        tables=names,
-        goal="\n".join(
-            [
-                f"recovery_target_timeline = '{follow}'",
-                "recovery_target_action = promote",
-                *GOALS[target.kind].format(target.value).removeprefix("-c ").splitlines(),
-            ]
-        ),
-        labels=tuple(backup.label for backup in way.backups),
-        size=max(backup.size for backup in way.backups),
-        schema=f"restored_{stamp}",
-        file=f"{cluster.pgbackrest.rehearsal_path}/dumps/{database}-{stamp}.dump",
-        is_loaded=is_loaded,
-    )
 
 
 @operation()
