@@ -13,7 +13,7 @@ SCRIPT = "day2/restore_table.py"
 
 def restore(*arguments: str, secrets: Path, **given: str) -> Run:
     told = data(secrets_file=str(secrets), **given)
-    return pyinfra(FAKE, SCRIPT, "--limit", "pgbackrest", *told, *arguments)
+    return pyinfra(FAKE, SCRIPT, *told, *arguments)
 
 
 def test_the_copy_goes_to_the_target(secrets_file: Path) -> None:

@@ -7,6 +7,6 @@ TESTBED_UP = 600
 DEPLOY = 600
 COMMAND = 120
 SERVICE_BACK = 120
-FAILOVER = 120  # patroni_ttl is 30 s; the rest is for a busy machine
+FAILOVER = 120  # patroni_ttl is 20 s; the rest is for a busy machine
 REJOIN = 300
 ARCHIVED = 120

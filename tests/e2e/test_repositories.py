@@ -14,7 +14,7 @@ from testbed.hosts import secrets_file
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 from tests.e2e.test_backup import PGBACKREST, info, switched_segment
-from tests.e2e.test_restore import CONFIRM, OLD, moment, rows, writing
+from tests.e2e.test_restore import CONFIRM, OLD, moment_among_writes, rows, writing
 
 pytestmark = pytest.mark.long
 
@@ -124,13 +124,7 @@ def test_damage_in_any_repository_is_found(three: list[str]) -> None:
 
 def test_the_cluster_goes_back_by_another_repository(three: list[str]) -> None:
     with writing() as writers:
-        bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)
-        target, by_then = moment(writers)
-        bed.wait_until(
-            "writes after the target",
-            lambda: all(writer.acknowledged - by_then for writer in writers),
-            deadlines.SERVICE_BACK,
-        )
+        target, by_then = moment_among_writes(writers)
     wanted = [*CONFIRM, "--data", f"target={target}", "--data", "repository=second"]
     run = bed.pyinfra("day2/restore.py", "-y", *wanted, *three)
     try:

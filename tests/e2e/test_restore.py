@@ -92,6 +92,18 @@ def union(parts: Iterable[set[int]]) -> set[int]:
     return set[int]().union(*parts)
 
 
+def moment_among_writes(writers: list[Writer]) -> tuple[str, set[int]]:
+    """Return a moment that has writes before it and after it, and what was acknowledged by then."""
+    bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)
+    target, by_then = moment(writers)
+    bed.wait_until(
+        "writes after the target",
+        lambda: all(writer.acknowledged - by_then for writer in writers),
+        deadlines.SERVICE_BACK,
+    )
+    return target, by_then
+
+
 def rows() -> set[int]:
     with bed.connect(bed.RW) as connection:
         return {row for (row,) in connection.execute("SELECT id FROM written")}
@@ -161,13 +173,7 @@ def test_to_a_time_across_a_failover_and_back(room: None) -> None:
 def test_exactly_the_rows_up_to_the_target(room: None) -> None:
     """The same without writers after it, where nothing has to be left open."""
     with writing() as writers:
-        bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)
-        target, by_then = moment(writers)
-        bed.wait_until(
-            "writes after the target",
-            lambda: all(writer.acknowledged - by_then for writer in writers),
-            deadlines.SERVICE_BACK,
-        )
+        target, by_then = moment_among_writes(writers)
     assert not any(writer.unknown for writer in writers)
     everything = rows()
     assert restore(target).code == 0

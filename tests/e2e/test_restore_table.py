@@ -5,13 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_rehearsal import WORK, arrived
-from tests.e2e.test_restore import moment, writing
+from tests.e2e.test_rehearsal import WORK
+from tests.e2e.test_restore import failed_over, moment_among_writes, writing
 
 pytestmark = pytest.mark.long
-SCRIPT = ("day2/restore_table.py", "-y", "--limit", "pgbackrest")
+SCRIPT = ("day2/restore_table.py", "-y")
 DUMPS = f"{WORK}/dumps"
 HISTORY = """
 DROP TABLE IF EXISTS sold, "moved";
@@ -55,13 +54,9 @@ def schemas() -> list[str]:
 def test_dropped_tables_come_back_across_a_failover(room: None) -> None:
     as_app(HISTORY)
     with writing() as writers:
-        target, acknowledged = moment(writers)
+        target, acknowledged = moment_among_writes(writers)
         as_app("DROP TABLE sold")
-        bed.docker("kill", "-s", "KILL", bed.HOSTS[lost := bed.primary()].container)
-        bed.wait_until("a failover", lambda: bed.primary() not in ("", lost), deadlines.FAILOVER)
-        bed.docker("start", bed.HOSTS[lost].container)
-        bed.wait_until("its return", bed.healthy, deadlines.REJOIN)
-        arrived()
+        failed_over()
         run = restore(target=target, tables="public.sold,written", load="yes")
     assert run.code == 0, run.stderr[-3000:]
     (schema,) = schemas()
@@ -76,7 +71,6 @@ def test_dropped_tables_come_back_across_a_failover(room: None) -> None:
 
 def test_a_whole_database_comes_as_a_dump(room: None) -> None:
     as_app(HISTORY)
-    arrived()
     run = restore(target="latest", database="app")
     assert run.code == 0, run.stderr[-3000:]
     listed = bed.on("pgbackrest", f"{bed.PLATFORM.postgresql_bin}/pg_restore -l {DUMPS}/*.dump")
@@ -88,7 +82,6 @@ def test_a_whole_database_comes_as_a_dump(room: None) -> None:
 
 
 def test_a_table_that_was_not_there_is_told_and_nothing_is_left(room: None) -> None:
-    arrived()
     run = restore(target="latest", tables="never_there", load="yes")
     assert run.code != 0
     assert "never_there is not there to be dumped" in run.stderr
