@@ -64,8 +64,13 @@ class Leg:
 
 
 def legs(archive: Archive, timeline: int) -> tuple[Leg, ...]:
-    """Return the way to a timeline from the first one; raises Refusal where nobody knows it."""
+    """Return the way to a timeline from the first one; raises Refusal where nobody knows it.
+
+    An archive that is younger than the timeline has nothing of any other one, and needs no history.
+    """
     if timeline > 1 and timeline not in archive.histories:
+        if {int(name[:8], 16) for name in archive.segments} == {timeline}:
+            return (Leg(timeline, 0, None),)
         raise Refusal(
             f"the archive has no history of timeline {timeline}, so nobody knows where it began",
             f"copy {timeline:08X}.history from pg_wal of a member into the archive by"

@@ -65,7 +65,7 @@ def wish_of_run(cluster: Cluster) -> Wish:
         way = route(target, backups["backups"], archive, backups["now"])
     except Refusal as refusal:
         raise DeployError(str(refusal)) from None
-    follow = "current" if target.kind == "backup" else way.timeline
+    follow = "current" if target.kind == "backup" else "latest"  # which is the way's
     goal = f"recovery_target_timeline = '{follow}'\nrecovery_target_action = promote\n"
     stamp = restore_plan.stamp().lower().rstrip("z").replace("t", "_")
     return Wish(

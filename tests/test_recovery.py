@@ -148,6 +148,15 @@ def test_a_way_that_nobody_knows_is_refused() -> None:
         legs(replace(ARCHIVE, histories={}), 4)
 
 
+def test_an_archive_that_is_younger_than_its_timeline_needs_no_history() -> None:
+    young = Archive(frozenset(segments(4, 8, 9)), {})
+    assert legs(young, 4) == (Leg(4, 0, None),)
+    later = backup("later", 4, 8, 1000)
+    assert route(Target("latest"), [later], young, NOW) == Route((later,), 4)
+    with pytest.raises(Refusal, match="no history of timeline 5"):
+        legs(young, 5)
+
+
 def test_the_segment_of_a_switch_is_the_new_timelines() -> None:
     way = legs(ARCHIVE, 4)
     names = [segment(ARCHIVE, way, number)[:8] for number in (4, 5, 6, 7, 8)]

@@ -274,3 +274,22 @@ def test_old_data_is_promoted_onto_a_number_that_nobody_had(world: World) -> Non
     assert world.script("promoted", **way).startswith("0 ")
     assert world.newest == timeline
     assert world.rows("data") == "1,2,3,4"
+
+
+def test_a_timeline_without_history_in_the_repository_is_followed_by_data_that_is_on_it(
+    world: World,
+) -> None:
+    assert world.script("reached", rehearsed=False, backups=("two",)).startswith("0 ")
+    assert world.script("promoted").startswith("0 ")
+    own, young = world.newest, world.home / "backups/young"
+    name = f"{own:08X}.history"
+    world.sh(f"cp -a data.restore/data {young} && rm {young}/pg_wal/{name}")
+    world.sh(f"mv archive/{name} kept")
+    try:
+        world.beside()
+        given: dict[str, Any] = {"backups": ("young",), "timeline": own, "follow": own}
+        assert world.script("reached", rehearsed=False, **given).startswith("0 ")
+        assert world.script("promoted", highest=own, **given).startswith("0 "), world.log
+        assert f"selected new timeline ID: {own + 1}" in world.log
+    finally:
+        world.sh(f"mv kept archive/{name}")

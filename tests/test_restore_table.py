@@ -20,7 +20,7 @@ def test_the_copy_goes_to_the_target(secrets_file: Path) -> None:
     run = restore("-y", "-vvv", secrets=secrets_file, target=TARGET, tables="orders,items")
     assert run.code == 0, run.stderr
     assert "pgha-rehearsal dump /data/pgha-rehearsal/dumps/app-" in run.output
-    assert "recovery_target_timeline = '\"'\"'1'\"'\"'" in run.output
+    assert "recovery_target_timeline = '\"'\"'latest'\"'\"'" in run.output
     assert "recovery_target_time='\"'\"'2026-03-01 11:00:00.000000+00'\"'\"'" in run.output
     assert "104857600 20260301-010000F" in run.output
     assert "orders, items of app as of 2026-03-01 11:00:00+00:00" in run.output
