@@ -111,6 +111,11 @@ class Site:
         """
         if found := self.replication_ailment():
             return found
+        replicas = [member for member in self.members().values() if member["role"] != "leader"]
+        if len({member["role"] for member in replicas}) > 1:
+            # It streams, and Patroni lets it lead only when it counts among those that confirm.
+            return next(f"{one['name']} confirms no commits yet" for one in replicas
+                        if one["role"] == "replica")  # fmt: skip
         if len(followed := self.etcd_leaders()) != 1:
             return f"etcd follows {' and '.join(followed) or 'nobody'}"
         for name in self.proxies:

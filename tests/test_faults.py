@@ -109,6 +109,10 @@ def test_all_is_well() -> None:
         ({"/cluster": members(node1="streaming", node2="running")}, "knows node1, node2, led by"),
         ({"/cluster": members(node1="a", node2="a", node3="a")}, "led by nobody"),
         ({"/cluster": WELL["/cluster"].replace('"timeline": 4', '"timeline": 3', 1)}, "timeline 3"),
+        (
+            {"/cluster": WELL["/cluster"].replace("replica", "quorum_standby", 1)},
+            "node3 confirms no commits yet",
+        ),
         ({"/cluster": ""}, "knows nobody"),
         ({"pg_stat_replication": "1"}, "1 streams from node2"),
         ({"pg_stat_replication": ""}, "nobody streams"),

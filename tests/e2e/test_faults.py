@@ -2,18 +2,22 @@
 
 PGHA_SEED repeats a run: the same faults in the same order. With PGHA_FAULTS=every it is every fault
 twice (make test-faults), with PGHA_ONLY="fault fault" it is those. What broke an invariant is kept
-in testbed/.state/faults: what clients were told, and every host's log.
+in testbed/.state/faults: what clients were told, and every host's log. What each fault did is added
+to the file PGHA_RECORDS, where there is one, as bench/failover.py keeps it.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from bench.failover_page import Record
 from faults import archive, catalogue, quiet
 from faults.catalogue import Fault
 from faults.trial import Trial
@@ -26,6 +30,7 @@ EVERY = os.environ.get("PGHA_FAULTS") == "every"
 ONLY = os.environ.get("PGHA_ONLY", "").split()
 SEED = int(os.environ.get("PGHA_SEED", time.time()))
 KEPT = STATE / "faults" / str(SEED)
+RECORDS = os.environ.get("PGHA_RECORDS")
 RANDOM_FAULTS = 8
 QUIET_SECONDS = 120.0
 INVARIANTS = (
@@ -80,6 +85,9 @@ def trials(probed: None, told: Callable[[str], None]) -> list[Trial]:
         folder = KEPT / f"{number:02}-{fault.name}"
         one = hands.tried(bed.NAME, fault, random, hands.plan(bed.NAME), folder)
         told(f"{number:2}. {one}")
+        if RECORDS and fault.name != "etcd-lost":  # which lasts five minutes there
+            with Path(RECORDS).open("a") as lines:
+                lines.write(json.dumps(asdict(Record(fault.name, asdict(one)))) + "\n")
         if not one.is_sound:
             told(f"    kept in {folder}")
         found.append(one)
