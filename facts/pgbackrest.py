@@ -1,6 +1,7 @@
 """What the repository holds."""
 
 import json
+from collections.abc import Callable
 from typing import Any, TypedDict
 
 from pyinfra.api import FactBase, QuoteString, StringCommand
@@ -27,7 +28,7 @@ class Backup(TypedDict):
 class Repository(TypedDict):
     """Whether the stanza exists in all repositories, and which PostgreSQL it is for, such as "18".
 
-    Its backups from old to new, in all of them, and the newest archived WAL.
+    Backups of the present database from old to new, in all of them, and its newest archived WAL.
     """
 
     stanza: bool
@@ -66,7 +67,8 @@ class PgbackrestInfo(FactBase[Repository | None]):
                 stanza=False, version="", message="missing", backups=[], newest_wal=""
             )
         stanza = answer[0]
-        archives = [part.get("max") or "" for part in stanza.get("archive", [])]
+        present = _of_the_present_database(stanza)
+        archives = [part.get("max") or "" for part in present("archive")]
         versions = {one["id"]: one["version"] for one in stanza.get("db", [])}
         # The stanza's own status is of neither kind where its repositories differ.
         states = [one["status"] for one in stanza.get("repo", [])] or [stanza["status"]]
@@ -83,7 +85,24 @@ class PgbackrestInfo(FactBase[Repository | None]):
                     size=backup["info"]["size"],
                     first_wal=(backup.get("archive") or {}).get("start") or "",
                 )
-                for backup in stanza.get("backup", [])
+                for backup in present("backup")
             ],
             newest_wal=max(archives, default=""),
         )
+
+
+def _of_the_present_database(stanza: dict[str, Any]) -> Callable[[str], list[dict[str, Any]]]:
+    """Return what gives the parts of one kind, without those of databases before a stanza-upgrade.
+
+    Each repository counts its databases by itself.
+    """
+    newest: dict[int, int] = {}
+    for one in stanza.get("db", []):
+        number = one.get("repo-key", 1)
+        newest[number] = max(one["id"], newest.get(number, 0))
+
+    def is_present(part: dict[str, Any]) -> bool:
+        of = part.get("database") or {}
+        return "id" not in of or of["id"] == newest.get(of.get("repo-key", 1), of["id"])
+
+    return lambda kind: [part for part in stanza.get(kind, []) if is_present(part)]
