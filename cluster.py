@@ -27,7 +27,7 @@ from settings import (
 GROUPS = ("etcd", "postgres", "haproxy", "pgbackrest")
 SSH_PORT = 22
 SOCKET_DIR = "/run/postgresql"
-IDENT_MAP = "pgha"
+IDENT_MAP, LOCAL_MAP = "pgha", "pgha-local"
 ARCHIVE_GET = "/usr/local/bin/pgha-archive-get"
 # `pgbackrest check` refuses an archive_command without its name.
 ARCHIVE_PUSH = "/usr/local/bin/pgha-pgbackrest-push"
@@ -231,8 +231,9 @@ class Cluster:
         lines = [
             "local all postgres peer",
             "local all all scram-sha-256",
-            # A replica's Patroni asks its own PostgreSQL for the timeline this way.
-            "local replication replicator scram-sha-256",
+            # A replica's Patroni asks its own PostgreSQL for the timeline this way, and what was
+            # restored has the passwords of then.
+            f"local replication replicator peer map={LOCAL_MAP}",
         ]
         for network in _cidrs(self.postgres_members):
             lines += [
@@ -255,14 +256,15 @@ class Cluster:
         return tuple(lines)
 
     def pg_ident(self) -> tuple[str, ...]:
-        """Return pg_ident.conf's lines: whose certificate is the role pgbouncer's."""
+        """Return pg_ident.conf's lines: who is which role without a password."""
         names = [
             identity.subject.name
             for proxy in self.haproxy_hosts
             for identity in self.identities(proxy)
             if identity.service == "pgbouncer"
         ]
-        return tuple(f'{IDENT_MAP} "OU={name}" pgbouncer' for name in names)
+        pooled = (f'{IDENT_MAP} "OU={name}" pgbouncer' for name in names)
+        return (f"{LOCAL_MAP} postgres replicator", *pooled)
 
     def dynamic_configuration(self) -> dict[str, Any]:
         """Return what Patroni keeps in etcd for all members (the DCS configuration)."""

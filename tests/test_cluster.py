@@ -92,7 +92,7 @@ def test_pg_hba_lets_in_each_role_from_where_it_acts(cluster: Cluster) -> None:
     assert list(cluster.pg_hba()) == [
         "local all postgres peer",
         "local all all scram-sha-256",
-        "local replication replicator scram-sha-256",
+        "local replication replicator peer map=pgha-local",
         *per_node,
         "hostssl app app 10.0.0.41/32 scram-sha-256",
         f"hostssl postgres pgbouncer {PROXY} cert clientname=DN map=pgha",
@@ -112,6 +112,7 @@ def test_clients_pass_by_haproxy_only_where_the_settings_say_so(cluster: Cluster
 
 def test_the_poolers_role_belongs_to_each_haproxy_hosts_certificate() -> None:
     assert described(**SHARED).pg_ident() == (
+        "pgha-local postgres replicator",
         'pgha "OU=pgbouncer@haproxy" pgbouncer',
         'pgha "OU=pgbouncer@haproxy2" pgbouncer',
     )
@@ -184,7 +185,8 @@ def test_profiles_name_the_same_settings() -> None:
         == {
             name
             for name, value in DEFAULTS.items()
-            if value is None and name not in {"haproxy_virtual_ip", "pgbackrest_process_max"}
+            if value is None
+            and name not in {"haproxy_virtual_ip", "pgbackrest_process_max", "pgbackrest_source"}
         }
     )
 
@@ -265,7 +267,9 @@ def test_a_port_is_open_where_its_service_runs_to_those_who_use_it(hosts: list[H
 def test_pg_hba_trusts_nobody_and_ends_where_the_cluster_ends(hosts: list[HostData]) -> None:
     cluster = describe(hosts)
     lines = [line.split() for line in cluster.pg_hba()]
-    assert {line[-1] for line in lines} == {"peer", "scram-sha-256", "reject", "map=pgha"}
+    ways = {" ".join(line[3 if line[0] == "local" else 4 :]) for line in lines}
+    certificate = "cert clientname=DN map=pgha"
+    assert ways == {"peer", "peer map=pgha-local", "scram-sha-256", "reject", certificate}
     networks = {line[3] for line in lines if line[0] == "hostssl"}
     assert {line[0] for line in lines} == {"local", "hostssl"}
     assert networks == _addresses(cluster, "postgres", "haproxy", "pgbackrest")
