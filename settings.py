@@ -301,7 +301,8 @@ COMPONENTS: tuple[type[Component], ...] = (
 # Names without a component: where the secrets are, which of them are meant (show_secrets and
 # rotate_passwords), which phases run, who shall lead (switchover), where to go back to, from which
 # repository, and whose name was typed for that (restore), what of it and whether it is loaded
-# (restore_table), whose new host keys are accepted, where a host is.
+# (restore_table), whether an empty cluster is meant beside backups of one, whose new host keys are
+# accepted, where a host is.
 OTHER_NAMES = frozenset(
     {
         "secrets_file",
@@ -315,6 +316,7 @@ OTHER_NAMES = frozenset(
         "database",
         "tables",
         "load",
+        "bootstrap",
         "confirm",
         "ssh_trust_replaced",
         "address",

@@ -42,7 +42,7 @@ phase.reached(name="== beside the data, while the cluster runs ==")
 if here.is_postgres:
     restore_start.noted(name="Write the plan down", cluster=cluster, platform=platform, plan=chosen)
 if here.is_repository:
-    restore.archived(name="Archive all there is", cluster=cluster, platform=platform)
+    restore.archived(name="Archive all there is", cluster=cluster, platform=platform, plan=chosen)
 phase.reached(name="== what is archived is all there is ==")
 if here.is_postgres:
     restore.reached(

@@ -17,8 +17,12 @@ SEGMENT = re.compile(r"[0-9A-F]{24}")
 
 
 class Restorable(TypedDict):
-    """Whole backups of the present database, and the host's clock, seconds since the epoch."""
+    """Whole backups of the present database, and the host's clock, seconds since the epoch.
 
+    `system` is the database's system identifier, "" without any backup.
+    """
+
+    system: str
     backups: list[Backup]
     now: float
 
@@ -46,8 +50,10 @@ class RestorableBackups(FactBase[Restorable | None]):
         if answer is None:
             return None
         stanza = answer[0] if answer else {}
-        newest = max((one["id"] for one in stanza.get("db", [])), default=0)
+        systems = {one["id"]: str(one.get("system-id", "")) for one in stanza.get("db", [])}
+        newest = max(systems, default=0)
         return Restorable(
+            system=systems.get(newest, ""),
             backups=[
                 _backup(one)
                 for one in stanza.get("backup", [])

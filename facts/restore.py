@@ -9,6 +9,7 @@ from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
 CONTROL = {
+    "system": "Database system identifier",
     "state": "Database cluster state",
     "timeline": "Latest checkpoint's TimeLineID",
     "lsn": "Latest checkpoint location",
@@ -16,8 +17,12 @@ CONTROL = {
 
 
 class DataDir(TypedDict):
-    """What pg_controldata says of a directory; "", 0 and "" where it holds no database."""
+    """What pg_controldata says of a directory; 0 and "" where it holds no database.
 
+    `system` tells databases apart that were not born as the same one.
+    """
+
+    system: str
     state: str
     timeline: int
     lsn: str
@@ -89,6 +94,7 @@ def _directories(output: list[str]) -> dict[str, DataDir]:
             found[path][name] = value.strip()
     return {
         path: DataDir(
+            system=said.get(CONTROL["system"], ""),
             state=said.get(CONTROL["state"], ""),
             timeline=int(said.get(CONTROL["timeline"], 0)),
             lsn=said.get(CONTROL["lsn"], ""),

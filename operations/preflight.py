@@ -8,6 +8,7 @@ import platforms
 from cluster import Cluster, Host
 from facts.hosts import DataDirectory, HostIdentity, Identity, Room
 from facts.identities import TrustedAuthorities
+from facts.pgbackrest import PgbackrestInfo
 from identities import AUTHORITY
 from operations import report
 from operations.peers import ask
@@ -146,4 +147,31 @@ def check(cluster: Cluster, here: Host, platform: Platform, secrets_are_new: boo
             f"{path} on {here.name} has {room['free_mib']} MiB free, less than "
             f"postgresql_minimum_free_mib ({cluster.postgresql.minimum_free_mib})\n"
             "    HINT: give it a larger disk, or lower the setting."
+        )
+    is_first = plan.first_of([member.name for member in cluster.postgres_members])
+    if room["data"] in ("absent", "empty") and is_first and plan.runs("patroni"):
+        _refuse_to_begin_anew(cluster, here, platform)
+
+
+def _refuse_to_begin_anew(cluster: Cluster, here: Host, platform: Platform) -> None:
+    """Refuse (DeployError) an empty cluster beside the backups of one that is lost."""
+    config = platform.patroni_config
+    try:
+        for member in cluster.postgres_members:
+            if member.name != here.name:
+                room = ask(member.name, DataDirectory, path=cluster.postgresql.data_dir,
+                           patroni_config=config)  # fmt: skip
+                if room is None or room["data"] == "cluster":
+                    return
+        held = ask(cluster.repository.name, PgbackrestInfo, stanza=cluster.stanza)
+    except ConnectError:
+        return  # what is away may have data, and Patroni waits for it
+    if held and held["backups"] and host.data.get("bootstrap") != "empty":
+        newest = held["backups"][-1]["label"]
+        raise DeployError(
+            f"no database host has data, and {cluster.repository.name} has backups of"
+            f" {cluster.stanza} (the newest is {newest})\n"
+            "    HINT: is all else lost? Add --data bootstrap=empty, and bring it back then:"
+            ' docs/operations.md, "Everything but the repository is lost". Or choose another'
+            " cluster_name."
         )

@@ -20,12 +20,13 @@ ARCHIVED_SECONDS = 120.0
 
 
 @operation()
-def archived(cluster: Cluster, platform: Platform) -> Commands:
+def archived(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
     """
     Let all that was committed up to now be in the archive, if there is a primary.
 
     + cluster: the whole cluster
     + platform: of the hosts
+    + plan: of this restore
 
     It also commits: PostgreSQL knows that it is past a time only by a later commit.
 
@@ -33,8 +34,13 @@ def archived(cluster: Cluster, platform: Platform) -> Commands:
 
     .. code:: python
 
-        restore.archived(name="Archive what there is", cluster=cluster, platform=platform)
+        restore.archived(
+            name="Archive what there is", cluster=cluster, platform=platform, plan=plan
+        )
     """
+    if plan.is_foreign:
+        host.noop("nothing of what runs belongs into this archive")
+        return
     segment = proofs_access.switched_wal(cluster, platform) if state.is_executing else None
     if segment:
         wait_until(

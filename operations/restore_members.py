@@ -16,7 +16,8 @@ from platforms import Platform
 # Patroni's packaged unit kills it after half a minute and leaves PostgreSQL to its checkpoint.
 CHECKPOINT_SECONDS = 3600
 # What members say of themselves and of each other. Not the live configuration, and not
-# `initialize`: while that is there, no member without data can be born as another cluster.
+# `initialize`: while that is there, no member without data can be born as another cluster. Where
+# another database comes it has to go, since Patroni would refuse that one; nobody runs by then.
 KEYS = ("leader", "status", "optime/leader", "sync", "failover", "failsafe", "history")
 
 
@@ -113,8 +114,9 @@ def cleared(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
             "    HINT: run this again; meanwhile nobody may start it or deploy."
         )
     scope = f"{cluster.patroni.namespace}{cluster.general.name}/"
+    keys = [*KEYS, "initialize"] if plan.is_foreign else KEYS
     yield StringCommand(
-        f"for key in {' '.join(KEYS)}; do", ETCDCTL, "del", f'{scope}"$key" || exit 1; done &&',
+        f"for key in {' '.join(keys)}; do", ETCDCTL, "del", f'{scope}"$key" || exit 1; done &&',
         ETCDCTL, "del --prefix", QuoteString(f"{scope}members/"),
     )  # fmt: skip
 

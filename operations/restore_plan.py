@@ -44,6 +44,7 @@ class Plan:
     + timeline: which one to follow
     + highest: the highest timeline that anybody knew
     + repository: pgBackRest's number of the one that the backups are in
+    + is_foreign: what runs now was not born as the same database, and etcd knows it as that
     """
 
     target: str
@@ -54,6 +55,7 @@ class Plan:
     timeline: int
     highest: int
     repository: int = 1
+    is_foreign: bool = False
 
     @property
     def text(self) -> str:
@@ -156,8 +158,17 @@ def new(
         timeline=way.timeline,
         highest=max(known),
         repository=number,
+        is_foreign=_is_foreign(cluster, backups["system"], found),
     )
     return plan, _lines(cluster, plan, target, way.backups[0], place, need)
+
+
+def _is_foreign(cluster: Cluster, system: str, found: Mapping[str, Progress]) -> bool:
+    """Say whether what runs was not born as the database that the repository has backups of."""
+    data = cluster.postgresql.data_dir
+    there = {one["directories"][data]["system"] for one in found.values()
+             if data in one["directories"]}  # fmt: skip
+    return bool(there - {"", system})
 
 
 def _refuse_want_of_room(cluster: Cluster, way: Route, found: Mapping[str, Progress]) -> int:
@@ -195,6 +206,7 @@ def _lines(
         f"Restore of {cluster.general.name} to: {target}",
         f"  from       backup {backup.label}{older} of the repository {place}, which ended {ended}",
         f"  along      timeline {plan.timeline}",
+        *(["  instead of another database, which runs now"] if plan.is_foreign else []),
         f"  on         {plan.host}, which leads afterwards; the others are filled anew",
         f"  old data   stays in {plan.aside(cluster)} on {names}",
         f"  room       {need} MiB on each of them",

@@ -78,7 +78,12 @@ def new(
         )
     (name, timeline), *_ = ended.items()
     timelines = [o["timeline"] for one in found.values() for o in one["directories"].values()]
-    return Plan(UNDO, restore_plan.stamp(), name, source, (), timeline, max(timelines))
+    systems = {found[name]["directories"][path]["system"] for path in (source, data)
+               if path in found[name]["directories"]}  # fmt: skip
+    return Plan(
+        UNDO, restore_plan.stamp(), name, source, (), timeline, max(timelines),
+        is_foreign=len(systems - {""}) > 1,
+    )  # fmt: skip
 
 
 def lines(cluster: Cluster, plan: Plan) -> list[str]:

@@ -229,7 +229,7 @@ def restore_progress(brief: Mapping[str, Any], _: Asked) -> dict[str, Any]:
         "mark": brief.get("mark", ""),
         "patroni": brief.get("patroni", "active"),
         "directories": {
-            PLACES[name]: {"state": state, "timeline": 3, "lsn": "0/5000028"}
+            PLACES[name]: {"system": "7", "state": state, "timeline": 3, "lsn": "0/5000028"}
             for name, state in brief.get("has", {"data": "in production"}).items()
         },
         "free_mib": brief.get("free_mib", 9000),
@@ -244,7 +244,7 @@ def archive_listing(brief: Mapping[str, int], _: Asked) -> Archive:
 def restorable_backups(brief: Sequence[str], _: Asked) -> Restorable:
     pairs = [line.split(" on ") for line in brief]
     backups = [Backup(label, 1, 1, int(timeline), 0, 1) for label, timeline in pairs]
-    return Restorable(backups=backups, now=1.0)
+    return Restorable(system="7", backups=backups, now=1.0)
 
 
 TOLD: dict[str, Callable[[Any, Asked], Any]] = {

@@ -453,6 +453,14 @@ BAD_FILES = {
 }
 
 
+def test_refuses_an_empty_cluster_beside_backups_of_one(secrets_file: Path) -> None:
+    text = refused(deploy("-y", secrets=secrets_file, situation="backups_are_left"))
+    assert "no database host has data, and @fake/pgbackrest has backups of pgha" in text
+    assert "--data bootstrap=empty" in text
+    told = ("--data", "bootstrap=empty")
+    assert deploy("-y", *told, secrets=secrets_file, situation="backups_are_left").code == 0
+
+
 def test_refuses_a_repository_without_its_keys_before_any_host_is_touched(tmp_path: Path) -> None:
     file = tmp_path / "secrets.yml"
     file.write_text(yaml.safe_dump(vars(SECRETS) | {"repositories": {"offsite": {"key": "x"}}}))

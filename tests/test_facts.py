@@ -176,12 +176,13 @@ def test_restorable_backups_are_whole_ones_of_the_present_database() -> None:
             "error": error,
         }  # fmt: skip
 
-    info = [{"db": [{"id": 1}, {"id": 2}],
+    info = [{"db": [{"id": 1, "system-id": 76}, {"id": 2, "system-id": 77}],
              "backup": [backup("of the last major version", 1, False), backup("good", 2, False),
                         backup("with a broken page", 2, True)]}]  # fmt: skip
     found = RestorableBackups().process(["1700000000", json.dumps(info)])
     assert found == {
-        "backups": [Backup("good", 2, 30, 3, 0x4000028, 0x5000100)], "now": 1700000000.0,
+        "system": "77", "now": 1700000000.0,
+        "backups": [Backup("good", 2, 30, 3, 0x4000028, 0x5000100)],
     }  # fmt: skip
 
 

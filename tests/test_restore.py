@@ -50,6 +50,13 @@ def test_a_dry_run_says_what_would_be_done_and_asks_for_no_name(secrets_file: Pa
     assert "Starting operation" not in run.output
 
 
+def test_a_dry_run_says_that_another_database_makes_room(secrets_file: Path) -> None:
+    given = data(target=TARGET)
+    run = restore("--dry", *given, secrets=secrets_file, situation="another_database")
+    assert "instead of another database, which runs now" in run.stderr
+    assert "another database" not in restore("--dry", *given, secrets=secrets_file).stderr
+
+
 REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "no target": ({}, "", ["no target is given", "a time with its zone"]),
     "nobody confirmed": ({"target": TARGET}, "", ["nobody confirmed", "-y is not enough"]),
@@ -121,7 +128,8 @@ def test_there_is_nothing_to_undo(secrets_file: Path) -> None:
 
 def has(**states: str) -> Progress:
     found = {
-        PLACES[name]: DataDir(state=state, timeline=3, lsn="0/1") for name, state in states.items()
+        PLACES[name]: DataDir(system="7", state=state, timeline=3, lsn="0/1")
+        for name, state in states.items()
     }
     return Progress(plan={}, mark="", patroni="active", directories=found, free_mib=1, fixed="")
 

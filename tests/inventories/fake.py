@@ -53,10 +53,11 @@ def _data(holds="absent", version="", free=9000, managed="", scope="", restoring
     return f"{found}\nrestoring={restoring}"
 
 
-def _progress(free=9000, fixed="", plan=""):
+def _progress(free=9000, fixed="", plan="", system=7):
     return [
         f"plan {plan}", "mark ", "patroni active", f"free {free}", f"fixed {fixed}",
-        "dir /data/pgdata", "Database cluster state: in production",
+        "dir /data/pgdata", f"Database system identifier: {system}",
+        "Database cluster state: in production",
         "Latest checkpoint location: 0/9000028", "Latest checkpoint's TimeLineID: 1", "end",
     ]  # fmt: skip
 
@@ -68,7 +69,7 @@ _noon, _backup = 1772366400, {
     "archive": {"start": f"{1:08X}{0:08X}{2:08X}", "stop": f"{1:08X}{0:08X}{2:08X}"},
     "lsn": {"start": "0/2000028", "stop": "0/2000100"},
 }  # fmt: skip
-_restorable = [str(_noon), _json.dumps([{"db": [{"id": 1}], "backup": [_backup]}])]
+_restorable = [str(_noon), _json.dumps([{"db": [{"id": 1, "system-id": 7}], "backup": [_backup]}])]
 _archive = [f"{1:08X}{0:08X}{number:08X}" for number in range(1, 10)]
 
 # What is wrong, on which host: the fact's command has the first, and its answer is the second.
@@ -104,6 +105,20 @@ _SITUATIONS = {
         _data("cluster", version="18", managed="1", scope="pgha", restoring="plan"),
     ),
     "paused": ("node1", "/config", _json.dumps({"pause": True})),
+    "backups_are_left": (
+        "pgbackrest",
+        "--output=json",
+        _json.dumps(
+            [
+                {
+                    "db": [{"id": 1, "version": "18"}],
+                    "backup": [_backup | {"type": "full"}],
+                    "status": {"code": 0, "message": "ok"},
+                }
+            ]
+        ),
+    ),
+    "another_database": ("node3", "mountpoint", _progress(system=8)),
     "no_room": ("node3", "mountpoint", _progress(free=300)),
     "mounted": ("node3", "mountpoint", _progress(fixed="mount")),
     "another_restore": (
