@@ -39,7 +39,8 @@ test-long: .venv/ready  ## the tests of minutes each: restores, the other transp
 test-backup: export PGHA_TESTBED = pgha-test
 test-backup: .venv/ready  ## backups, rehearsals and restores, all of their tests
 	@$(BIN)/pytest -v --tb=short -m e2e $(addprefix tests/e2e/test_,backup.py backup_access.py \
-	    backup_tls.py backup_faults.py lost.py rehearsal.py repositories.py restore.py restore_table.py)
+	    backup_tls.py backup_faults.py clone.py lost.py rehearsal.py repositories.py restore.py \
+	    restore_table.py)
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 
 test-faults: export PGHA_FAULTS = every

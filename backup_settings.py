@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from backup_lending import Reader, Source
 from backup_repositories import MAIN, AnyRepository, Posix, Repository
 from setting_types import AbsolutePath, Calendar, Component, OptionalCalendar, Port, SettingsError
 
@@ -23,6 +24,12 @@ class Pgbackrest(Component):
     incr_schedule: OptionalCalendar
     repositories: tuple[AnyRepository, ...] = Field(
         description="a list of further repositories, as docs/operations.md shows them, or []"
+    )
+    readers: tuple[Reader, ...] = Field(
+        description="a list of readers, as docs/operations.md shows them, or []"
+    )
+    source: Source | None = Field(
+        description="the repository of another cluster, as docs/operations.md shows it, or None"
     )
     process_max: int | None = Field(
         ge=1, le=999, description="1 to 999 processes, or None for half of a host's cores"

@@ -14,6 +14,7 @@ from operations import (
     backup_places,
     backup_proofs,
     certificates,
+    clone,
     etcd,
     etcd_access,
     firewall,
@@ -25,6 +26,7 @@ from operations import (
     pgbouncer,
     phase,
     preflight,
+    readers,
     secrets_file,
     ssh_trust,
     summary,
@@ -61,12 +63,15 @@ if phase.begins("certificates"):
 if phase.begins("pgbackrest") and (here.is_postgres or here.is_repository):
     pgbackrest.configure(cluster, here, platform, secrets, identity["cores"])
     ssh_trust.end_unless_needed(cluster, here, platform)
+    if here.is_postgres:
+        clone.deploy(cluster, here, platform, identity["cores"])
 if phase.begins("etcd") and here.is_etcd:
     etcd.deploy(cluster, here, platform, secrets)
 if phase.begins("patroni") and here.is_postgres:
     patroni.deploy(cluster, here, platform, secrets, in_container)
 if phase.begins("pgbackrest") and here.is_repository:
     pgbackrest.deploy(cluster)
+    readers.deploy(cluster, platform, secrets)
     backup_proofs.deploy(cluster, platform, secrets, identity["cores"])
 if phase.begins("haproxy") and here.is_haproxy:
     haproxy.deploy(cluster, platform)

@@ -50,6 +50,7 @@ if is_put_back:
     restore_end.settle(cluster, here, platform, secrets)
 phase.reached(name="== the first backup of it ==")
 if here.is_repository and chosen.host:
+    restore_end.owned(name="Let the archive be its own", cluster=cluster, plan=chosen)
     restore_end.backed_up(name="Take a full backup", cluster=cluster, plan=chosen)
 phase.reached(name="== replicas ==")
 if here.is_postgres:

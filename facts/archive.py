@@ -11,9 +11,11 @@ WRITE = "select pg_walfile_name(pg_logical_emit_message(true, 'pgha', 'proof'))"
 SWITCH = "select pg_switch_wal()"
 
 
-def pgbackrest(repository: int = 1) -> str:
+def pgbackrest(repository: int = 1, config: str = "") -> str:
     """Return a call of pgBackRest that asks one repository; the stanza's name follows."""
-    return f"runuser -u postgres -- pgbackrest --repo={repository} --log-level-console=off --stanza"
+    by = f"--config={shlex.quote(config)} " if config else ""
+    options = f"{by}--repo={repository} --log-level-console=off"
+    return f"runuser -u postgres -- pgbackrest {options} --stanza"
 
 
 class SwitchedWal(FactBase[str | None]):

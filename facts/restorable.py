@@ -32,16 +32,17 @@ class RestorableBackups(FactBase[Restorable | None]):
 
     + stanza: name of the stanza
     + repository: pgBackRest's number of it
+    + config: pgBackRest's configuration, where it is not the usual one
     """
 
     @override
-    def requires_command(self, stanza: str, repository: int = 1) -> str:
+    def requires_command(self, stanza: str, repository: int = 1, config: str = "") -> str:
         return "pgbackrest"
 
     @override
-    def command(self, stanza: str, repository: int = 1) -> StringCommand:
+    def command(self, stanza: str, repository: int = 1, config: str = "") -> StringCommand:
         return StringCommand(
-            f"{_asking(stanza, repository)} date +%s; ask --output=json info || echo null"
+            f"{_asking(stanza, repository, config)} date +%s; ask --output=json info || echo null"
         )
 
     @override
@@ -69,14 +70,19 @@ class ArchiveListing(FactBase[Archive | None]):
     + stanza: name of the stanza
     + histories: with each timeline's history, which is read one by one
     + repository: pgBackRest's number of it
+    + config: pgBackRest's configuration, where it is not the usual one
     """
 
     @override
-    def requires_command(self, stanza: str, histories: bool = True, repository: int = 1) -> str:
+    def requires_command(
+        self, stanza: str, histories: bool = True, repository: int = 1, config: str = ""
+    ) -> str:
         return "pgbackrest"
 
     @override
-    def command(self, stanza: str, histories: bool = True, repository: int = 1) -> StringCommand:
+    def command(
+        self, stanza: str, histories: bool = True, repository: int = 1, config: str = ""
+    ) -> StringCommand:
         archive = shlex.quote(f"archive/{stanza}")
         read = (
             " for name in $(echo \"$names\" | grep -E '^[0-9A-F]{8}[.]history$'); do"
@@ -84,7 +90,7 @@ class ArchiveListing(FactBase[Archive | None]):
         )
         # An archive of each major version, such as 17-1 and 18-2: the last is in use.
         return StringCommand(
-            f"{_asking(stanza, repository)} if ids=$(ask repo-ls {archive}) &&"
+            f"{_asking(stanza, repository, config)} if ids=$(ask repo-ls {archive}) &&"
             " id=$(echo \"$ids\" | grep -E '^[0-9]+-[0-9]+$' | sort -t- -k2n | tail -n1) &&"
             f' names=$(ask repo-ls --recurse {archive}/"$id"); then echo "$names"'
             " | sed -nE 's|^.*/([0-9A-F]{24})-[0-9a-f]{40}.*$|\\1|p' | sort -u;"
@@ -107,9 +113,9 @@ class ArchiveListing(FactBase[Archive | None]):
         return Archive(frozenset(segments), histories)
 
 
-def _asking(stanza: str, repository: int = 1) -> str:
+def _asking(stanza: str, repository: int, config: str) -> str:
     """Return a shell function that asks pgBackRest, and is silent where that cannot tell."""
-    call = f"{pgbackrest(repository)} {shlex.quote(stanza)}"
+    call = f"{pgbackrest(repository, config)} {shlex.quote(stanza)}"
     return f'cd / && ask() {{ {call} "$@" 2>/dev/null; }};'
 
 

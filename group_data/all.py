@@ -97,6 +97,10 @@ pgbackrest_diff_schedule = "Mon..Sat 01:00"  # "" for never, as for incr
 pgbackrest_incr_schedule = ""
 # Further repositories, which get all WAL and backups of their own: docs/operations.md.
 pgbackrest_repositories = []
+# For clones: hosts of other clusters that may read the first repository, and the other cluster's
+# repository that day2/clone.py makes this cluster a copy of.
+pgbackrest_readers = []
+pgbackrest_source = None
 pgbackrest_process_max = None  # half of a host's cores, two at least
 # Proofs of the backups, on the repository host; what came of them is written for node_exporter.
 pgbackrest_check_schedule = "*:35"  # is WAL archived, and every host reached?

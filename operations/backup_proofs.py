@@ -101,10 +101,12 @@ def _wanted(
 ) -> list[File | Directory]:
     settings = cluster.pgbackrest
     config = config_files.render(
-        "pgbackrest-rehearsal.conf.j2",
+        "pgbackrest-reading.conf.j2",
         cluster=cluster,
+        what="a rehearsal",
         passphrase=secrets.backup_cipher,
         workers=cluster.pgbackrest.workers(cores),
+        data_dir=f"{settings.rehearsal_path}/data",
     )
     numbers = [number for number, _ in backup_places.numbered(cluster)]
     proof = config_files.render(

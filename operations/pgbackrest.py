@@ -186,13 +186,13 @@ def stanza(cluster: Cluster) -> Commands:
         return
     if not found["stanza"]:
         # The primary's archive-push, failing until there is a stanza, holds the lock now and then.
-        yield repeated(_pgbackrest(cluster, "stanza-create"), tries=60)
+        yield repeated(call(cluster, "stanza-create"), tries=60)
     elif is_of_another:
-        yield _pgbackrest(cluster, "stanza-upgrade")
-    yield _pgbackrest(cluster, "check")
+        yield call(cluster, "stanza-upgrade")
+    yield call(cluster, "check")
     for number in bare:
         host.log(f"taking the first full backup of the repository {places[number]}")
-        yield _pgbackrest(cluster, f"--repo={number} --type=full backup")
+        yield call(cluster, f"--repo={number} --type=full backup")
 
 
 def _queues(
@@ -253,7 +253,8 @@ def _served(
         )
 
 
-def _pgbackrest(cluster: Cluster, command: str) -> StringCommand:
+def call(cluster: Cluster, command: str) -> StringCommand:
+    """Return a call of pgBackRest on the repository host."""
     return StringCommand(
         "cd / && runuser -u postgres -- pgbackrest --log-level-console=warn --stanza",
         QuoteString(cluster.stanza),

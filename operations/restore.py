@@ -20,13 +20,13 @@ ARCHIVED_SECONDS = 120.0
 
 
 @operation()
-def archived(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
+def archived(cluster: Cluster, platform: Platform, is_wanted: bool = True) -> Commands:
     """
     Let all that was committed up to now be in the archive, if there is a primary.
 
     + cluster: the whole cluster
     + platform: of the hosts
-    + plan: of this restore
+    + is_wanted: what runs now is of the database that is restored
 
     It also commits: PostgreSQL knows that it is past a time only by a later commit.
 
@@ -34,11 +34,9 @@ def archived(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
 
     .. code:: python
 
-        restore.archived(
-            name="Archive what there is", cluster=cluster, platform=platform, plan=plan
-        )
+        restore.archived(name="Archive what there is", cluster=cluster, platform=platform)
     """
-    if plan.is_foreign:
+    if not is_wanted:
         host.noop("nothing of what runs belongs into this archive")
         return
     segment = proofs_access.switched_wal(cluster, platform) if state.is_executing else None
@@ -98,7 +96,8 @@ def promoted(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
         host.noop("it is promoted" if mine(plan) else "another host sees to that")
         return
     if state.is_executing:
-        # The cluster may have changed its timeline since the plan was made.
+        # The cluster may have changed its timeline since the plan was made, and no number may be
+        # taken twice in its own archive.
         archive: Archive | None = inventory.get_host(cluster.repository.name).get_fact(
             ArchiveListing, stanza=cluster.stanza, repository=plan.repository, _sudo=True
         )
@@ -108,7 +107,8 @@ def promoted(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
                 "    HINT: bring it back and run this again."
             )
         newest = max(plan.highest, archive.newest_timeline)
-        follow = newest if plan.target == "latest" else plan.timeline
+        is_own_latest = plan.target == "latest" and not plan.origin
+        follow = newest if is_own_latest else plan.timeline
         wanted = restore_start.files(cluster, platform, plan, follow, newest)
         yield from config_files.written(
             config_files.differing(wanted, config_files.read(wanted)), "systemctl daemon-reload"

@@ -13,11 +13,11 @@ from decisions import leader
 from facts.patroni import PatroniStatus
 from facts.restorable import Restorable, RestorableBackups
 from facts.restore import RecoveryLog
-from operations import Commands, application, patroni_changes
+from operations import Commands, application, patroni_changes, pgbackrest
 from operations.patroni import BUSY, LOOK_HINT, SETTLED_SECONDS
 from operations.restore_plan import STAMP, UNDO, Plan, mine, progress_of, work_dir
 from operations.restore_start import SCRIPT, UNIT
-from operations.waiting import wait_until
+from operations.waiting import repeated, wait_until
 from platforms import Platform
 
 
@@ -65,6 +65,27 @@ def led(cluster: Cluster, plan: Plan) -> Commands:
         wait_until("leading", leads, SETTLED_SECONDS, LOOK_HINT, lambda: bool(states & BUSY))
     host.noop(f"{plan.host} leads")
     yield from ()
+
+
+@operation()
+def owned(cluster: Cluster, plan: Plan) -> Commands:
+    """
+    Let the archive be of the database that runs now, where that was born as another one.
+
+    + cluster: the whole cluster
+    + plan: of this restore
+
+    **Example:**
+
+    .. code:: python
+
+        restore_end.owned(name="Take over the archive", cluster=cluster, plan=plan)
+    """
+    if not plan.brings_another:
+        host.noop("it is the same database")
+        return
+    # The primary's archive-push, failing until this is done, holds the lock now and then.
+    yield repeated(pgbackrest.call(cluster, "stanza-upgrade"), tries=60)
 
 
 @operation()
@@ -140,8 +161,10 @@ def report(cluster: Cluster, platform: Platform, plan: Plan) -> list[str]:
     timelines = {one["name"]: one["timeline"] for one in members}
     began = datetime.strptime(plan.stamp, STAMP).replace(tzinfo=UTC)
     minutes, seconds = divmod(int((datetime.now(UTC) - began).total_seconds()), 60)
-    what = "Undo of a restore" if plan.target == UNDO else f"Restore to {plan.target}"
-    lines = ["", f"{what} of {cluster.general.name} is done"]
+    what = f"{plan.title(cluster)} to {plan.target}"
+    if plan.target == UNDO:
+        what = f"Undo of a restore of {cluster.general.name}"
+    lines = ["", f"{what} is done"]
     lines += [
         f"  {name:<11}{value}"
         for name, value in (

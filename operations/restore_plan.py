@@ -33,6 +33,26 @@ FIXED = {
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where backups are to restore from.
+
+    + name: as people call it
+    + host: who asks pgBackRest for them
+    + stanza: the name of the cluster that they are of
+    + repository: pgBackRest's number of it
+    + config: pgBackRest's configuration there, where it is not the usual one
+    + is_foreign: another cluster's
+    """
+
+    name: str
+    host: str
+    stanza: str
+    repository: int = 1
+    config: str = ""
+    is_foreign: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """One restore, from its beginning to its end.
 
@@ -44,6 +64,7 @@ class Plan:
     + timeline: which one to follow
     + highest: the highest timeline that anybody knew
     + repository: pgBackRest's number of the one that the backups are in
+    + origin: the stanza of the other cluster that this one becomes a clone from, or ""
     + is_foreign: what runs now was not born as the same database, and etcd knows it as that
     """
 
@@ -55,11 +76,23 @@ class Plan:
     timeline: int
     highest: int
     repository: int = 1
+    origin: str = ""
     is_foreign: bool = False
+
+    @property
+    def brings_another(self) -> bool:
+        """Say whether what runs now is not what is restored, a moment ago."""
+        return self.is_foreign or bool(self.origin)
 
     @property
     def text(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
+
+    def title(self, cluster: Cluster) -> str:
+        """Return what it is, for people; the target follows."""
+        if self.origin:
+            return f"Clone of {self.origin} into {cluster.general.name}"
+        return f"Restore of {cluster.general.name}"
 
     def aside(self, cluster: Cluster) -> str:
         """Return where the old data directory is put on each host."""
@@ -116,25 +149,31 @@ def begun(found: Mapping[str, Progress]) -> Plan | None:
     return next((read(one["plan"]) for one in found.values() if one["plan"]), None)
 
 
-def held(cluster: Cluster, number: int = 1) -> tuple[Restorable, Archive]:
+def own_place(cluster: Cluster, name: str) -> Place:
+    """Return a repository of this cluster; raises Refusal where none has that name."""
+    number = backup_places.number_of(cluster, name)
+    return Place(f"the repository {name}", cluster.repository.name, cluster.stanza, number)
+
+
+def held(place: Place) -> tuple[Restorable, Archive]:
     """Return what a repository has to restore from; raises DeployError where it does not tell."""
-    repository, of_it = cluster.repository.name, {"stanza": cluster.stanza, "repository": number}
-    backups = ask(repository, RestorableBackups, **of_it)
-    archive = ask(repository, ArchiveListing, **of_it)
+    of_it = {"stanza": place.stanza, "repository": place.repository, "config": place.config}
+    backups = ask(place.host, RestorableBackups, **of_it)
+    archive = ask(place.host, ArchiveListing, **of_it)
     if backups is None or archive is None:
         raise DeployError(
-            f"pgBackRest on {repository} does not tell what the repository holds\n"
-            f"    HINT: run `sudo -u postgres pgbackrest --stanza={cluster.stanza} info` there."
+            f"pgBackRest on {place.host} does not tell what the repository holds\n"
+            f"    HINT: run `sudo -u postgres pgbackrest --stanza={place.stanza} info` there."
         )
     return backups, archive
 
 
 def new(
-    cluster: Cluster, text: str, found: Mapping[str, Progress], place: str
+    cluster: Cluster, text: str, found: Mapping[str, Progress], place: Place
 ) -> tuple[Plan, list[str]]:
     """Return a new plan and what it says to people; raises Refusal or DeployError.
 
-    + place: the name of the repository to restore from
+    + place: the repository to restore from
     """
     for name, one in found.items():
         if one["fixed"]:
@@ -143,8 +182,8 @@ def new(
                 "restore by hand, with Patroni stopped on all members:"
                 " https://pgbackrest.org/user-guide.html.",
             )
-    target, number = parse(text), backup_places.number_of(cluster, place)
-    backups, archive = held(cluster, number)
+    target = parse(text)
+    backups, archive = held(place)
     way = route(target, backups["backups"], archive, backups["now"])
     need = _refuse_want_of_room(cluster, way, found)
     known = [archive.newest_timeline]
@@ -152,12 +191,14 @@ def new(
     plan = Plan(
         target=text,
         stamp=stamp(),
-        host=_chosen(cluster),
+        # Another cluster's repository opens to one host only.
+        host=place.host if place.is_foreign else _chosen(cluster),
         source=f"{work_dir(cluster)}/data",
         backups=tries(way.backups, archive.segment_bytes),
         timeline=way.timeline,
         highest=max(known),
-        repository=number,
+        repository=place.repository,
+        origin=place.stanza if place.is_foreign else "",
         is_foreign=_is_foreign(cluster, backups["system"], found),
     )
     return plan, _lines(cluster, plan, target, way.backups[0], place, need)
@@ -196,21 +237,22 @@ def _chosen(cluster: Cluster) -> str:
 
 
 def _lines(
-    cluster: Cluster, plan: Plan, target: Target, backup: Backup, place: str, need: int
+    cluster: Cluster, plan: Plan, target: Target, backup: Backup, place: Place, need: int
 ) -> list[str]:
     older = f" or one of {len(plan.backups) - 1} older" if len(plan.backups) > 1 else ""
+    lost = "is there now" if plan.origin else "was committed after the target"
     names = ", ".join(node.name for node in cluster.postgres_members)
     ended = f"{datetime.fromtimestamp(backup.stopped, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return [
         "",
-        f"Restore of {cluster.general.name} to: {target}",
-        f"  from       backup {backup.label}{older} of the repository {place}, which ended {ended}",
+        f"{plan.title(cluster)} to: {target}",
+        f"  from       backup {backup.label}{older} of {place.name}, which ended {ended}",
         f"  along      timeline {plan.timeline}",
         *(["  instead of another database, which runs now"] if plan.is_foreign else []),
         f"  on         {plan.host}, which leads afterwards; the others are filled anew",
         f"  old data   stays in {plan.aside(cluster)} on {names}",
         f"  room       {need} MiB on each of them",
-        "  lost       all that was committed after the target, for clients",
+        f"  lost       all that {lost}, for clients",
     ]
 
 

@@ -15,12 +15,14 @@ from facts.restore import Progress
 from operations import Commands, agreement, config_files, restore_plan
 from operations.config_files import Directory, File
 from operations.peers import ask
-from operations.restore_plan import UNDO, Plan, is_swapped, mine, work_dir
+from operations.restore_plan import UNDO, Place, Plan, is_swapped, mine, work_dir
 from platforms import Platform
 from recovery_target import FORMS, Target, parse
 
 SCRIPT = "/usr/local/sbin/pgha-restore"
 UNIT = "/etc/systemd/system/pgha-restore@.service"
+# By which pgBackRest reads another cluster's repository.
+SOURCE_CONFIG = "/etc/pgha/pgbackrest-source.conf"
 # Where PostgreSQL is told to stop, as a line of its configuration; latest is no target to it.
 GOALS = {
     "latest": "",
@@ -35,8 +37,11 @@ _turn = BoundedSemaphore()
 _agreed: list[Plan] = []
 
 
-def plan_of_run(cluster: Cluster, platform: Platform) -> Plan:
-    """Return the plan of this run, shown and agreed to once; raises DeployError."""
+def plan_of_run(cluster: Cluster, platform: Platform, place: Callable[[], Place]) -> Plan:
+    """Return the plan of this run, shown and agreed to once; raises DeployError.
+
+    + place: returns where to restore from; may refuse (Refusal)
+    """
     text = str(host.data.get("target") or "")
     if not text:
         raise DeployError(f"no target is given\n    HINT: add --data target=, {FORMS}")
@@ -45,9 +50,14 @@ def plan_of_run(cluster: Cluster, platform: Platform) -> Plan:
         platform,
         lambda found: (
             _going_on(cluster, text, restore_plan.begun(found))
-            or restore_plan.new(cluster, text, found, str(host.data.get("repository") or MAIN))
+            or restore_plan.new(cluster, text, found, place())
         ),
     )
+
+
+def chosen_place(cluster: Cluster) -> Place:
+    """Return the repository of `--data repository=`; raises Refusal where there is none."""
+    return restore_plan.own_place(cluster, str(host.data.get("repository") or MAIN))
 
 
 def agreed(
@@ -77,7 +87,7 @@ def _going_on(cluster: Cluster, text: str, plan: Plan | None) -> tuple[Plan, lis
     if plan is None:
         return None
     if plan.target != text:
-        what = "an undo" if plan.target == UNDO else f"a restore to {plan.target}"
+        what = "an undo" if plan.target == UNDO else f"{plan.title(cluster)} to {plan.target}"
         raise Refusal(
             f"{what} was begun ({plan.stamp}) and is not finished",
             "day2/restore_undo.py goes on with it."
@@ -85,7 +95,7 @@ def _going_on(cluster: Cluster, text: str, plan: Plan | None) -> tuple[Plan, lis
             else f"finish it with --data target='{plan.target}', or give it up by"
             " day2/restore_undo.py.",
         )
-    return plan, ["", f"Restore of {cluster.general.name} to {text}: going on since {plan.stamp}"]
+    return plan, ["", f"{plan.title(cluster)} to {text}: going on since {plan.stamp}"]
 
 
 def refuse_pause(cluster: Cluster) -> None:
@@ -112,7 +122,8 @@ def files(
         work=work_dir(cluster),
         run="/run/pgha-restore",
         directory=plan.source,
-        stanza=cluster.stanza,
+        stanza=plan.origin or cluster.stanza,
+        config=SOURCE_CONFIG if plan.origin else "",
         port=cluster.postgresql.port,
         backups=plan.backups,
         repository=plan.repository,

@@ -10,6 +10,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.api.exceptions import DeployError
 
 import plan
+from backup_repositories import MAIN
 from cluster import Cluster
 from credentials import Secrets
 from decisions import Refusal
@@ -61,7 +62,7 @@ def wish_of_run(cluster: Cluster) -> Wish:
             raise Refusal("no target is given", f"add --data target=, {FORMS}")
         _refuse_unfit(cluster, database, tables, is_loaded)
         target = parse(text)
-        backups, archive = restore_plan.held(cluster)
+        backups, archive = restore_plan.held(restore_plan.own_place(cluster, MAIN))
         way = route(target, backups["backups"], archive, backups["now"])
     except Refusal as refusal:
         raise DeployError(str(refusal)) from None

@@ -216,8 +216,12 @@ def _files(
     known: list[str],
 ) -> list[File | Directory]:
     """Return all files of the trust; what a key is limited to comes before the key."""
-    script = config_files.render("pgha-pgbackrest-only.j2", stanza=cluster.stanza)
-    client = config_files.render("pgbackrest-ssh.conf.j2", addresses=[p.address for p in peers])
+    script = config_files.render("pgha-pgbackrest-only.j2", stanza=cluster.stanza, reader_config="")
+    client = config_files.render(
+        "pgbackrest-ssh.conf.j2",
+        addresses=[p.address for p in peers],
+        known_hosts="~/.ssh/known_hosts",
+    )
     return [
         File(ONLY_PGBACKREST, script, mode="755"),
         File(CLIENT, client, check="ssh -G -F {} localhost >/dev/null"),

@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SUBNETS = {"pgha": "172.30.18", "pgha-test": "172.30.19", "pgha-bench": "172.30.20"}
+SUBNETS = {
+    "pgha": "172.30.18",
+    "pgha-test": "172.30.19",
+    "pgha-bench": "172.30.20",
+    "pgha-copy": "172.30.21",
+}
 MAX_NODES = 15
 ETCD_MEMBERS = 3
 # Debian forky, made here or pulled: the one that has PostgreSQL 18 and all the rest.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Start, show and remove the containers that stand in for real hosts.
 
-Two variables choose which: PGHA_TESTBED (pgha, pgha-test or pgha-bench; default pgha) and
-PGHA_NODES (number of database hosts, 1 to 15; default 3).
+Two variables choose which: PGHA_TESTBED (pgha, pgha-test, pgha-bench or pgha-copy; pgha by default)
+and PGHA_NODES (number of database hosts, 1 to 15; 3 by default).
 """
 
 import argparse

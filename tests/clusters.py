@@ -88,6 +88,9 @@ ELSEWHERE = {
     "retention_days": 7,
     "full_schedule": "daily",
 }
+# Another cluster that may read the repository, and one that this may be a clone from.
+READER = {"name": "copy", "address": "10.0.1.11", "key": "ssh-ed25519 AAAAcopy"}
+SOURCE = {"stanza": "shop", "address": "10.0.2.41", "host_key": "ssh-ed25519 AAAAhost"}
 # The same passwords at each step from one authority to the next, which is STRANGER here.
 PREPARED = authorities.prepared(AUTHORITY, STRANGER)
 STAGES = {

@@ -19,16 +19,17 @@ REPOSITORY = (
 )
 
 
+def rendered() -> str:
+    return config_files.render("pgha-pgbackrest-only.j2", stanza="shop-2", reader_config="/r.conf")
+
+
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     """Return the script with an `echo` in the place of pgBackRest."""
-    text, real = (
-        config_files.render("pgha-pgbackrest-only.j2", stanza="shop-2"),
-        '/usr/bin/pgbackrest "$@"',
-    )
+    text, real = rendered(), '/usr/bin/pgbackrest $config "$@"'
     assert text.count(real) == 1
     path = tmp_path / "only"
-    path.write_text(text.replace(real, '/bin/echo ran "$@"'))
+    path.write_text(text.replace(real, '/bin/echo ran $config "$@"'))
     return path
 
 
@@ -59,6 +60,13 @@ def asked(script: Path, asker: str, command: str | None) -> tuple[int, str]:
 def test_pgbackrests_own_calls_run_word_for_word(script: Path, asker: str, command: str) -> None:
     words = command.split(" ", 1)[1]
     assert asked(script, asker, command) == (0, f"ran {words}\n")
+
+
+def test_a_reader_reads_by_the_configuration_of_readers(script: Path) -> None:
+    for name in ("archive-get", "info", "repo-get", "repo-ls", "restore"):
+        command = f"{DATABASE} {name}:remote"
+        words = command.split(" ", 1)[1]
+        assert asked(script, "reader", command) == (0, f"ran --config=/r.conf {words}\n")
 
 
 @pytest.mark.parametrize(
@@ -93,6 +101,9 @@ def test_pgbackrests_own_calls_run_word_for_word(script: Path, asker: str, comma
         *(("database", f"{DATABASE} info:remote{more}") for more in
           ("; id", "|id", "&id", "\nid", " `id`", " $(id)", " $HOME", " *", " >/tmp/x", " \\", "'",
            '"', "\t", "\x7f", "é")),
+        *(("reader", f"{DATABASE} {name}:remote") for name in
+          ("archive-push", "check", "expire", "repo-put", "repo-rm", "stanza-create")),
+        ("reader", f"{DATABASE} --config=/tmp/x info:remote"),
         ("repository", f"{REPOSITORY} archive-push:remote"),
         ("repository", f"{REPOSITORY} restore:remote"),
         ("repository", f"{DATABASE} backup:remote"),
@@ -106,9 +117,9 @@ def test_everything_else_is_refused(script: Path, asker: str, command: str | Non
 
 
 def test_pgbackrest_gets_no_settings_from_the_environment(tmp_path: Path) -> None:
-    text = config_files.render("pgha-pgbackrest-only.j2", stanza="shop-2")
+    text = rendered()
     path = tmp_path / "only"
-    path.write_text(text.replace('/usr/bin/pgbackrest "$@"', "/usr/bin/env"))
+    path.write_text(text.replace('/usr/bin/pgbackrest $config "$@"', "/usr/bin/env"))
     environment = {
         "HOME": "/home/x",
         "PGBACKREST_CONFIG": "/home/x/pgbackrest.conf",

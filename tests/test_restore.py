@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "another restore": (
         {"target": TARGET, "confirm": "pgha"},
         "another_restore",
-        ["a restore to latest was begun", "--data target='latest'", "day2/restore_undo.py"],
+        ["Restore of pgha to latest was begun", "--data target='latest'", "day2/restore_undo.py"],
     ),
 }
 

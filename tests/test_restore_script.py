@@ -93,6 +93,7 @@ class World:
             "bin": self.bin, "work": self.work, "directory": self.work / "data", "stanza": "pgha",
             "port": 5999, "backups": ("one",), "rehearsed": True, "goal": "", "timeline": 1,
             "follow": 1, "highest": self.newest, "run": self.home / "run2", "repository": 2,
+            "config": "",
         }  # fmt: skip
         text = config_files.render("pgha-restore.j2", **values | changes)
         text = text.replace("sleep 5", "sleep 0.1")

@@ -23,6 +23,7 @@ from operations import (
     backup_places,
     backup_proofs,
     certificates,
+    clone,
     config_files,
     etcd,
     etcd_access,
@@ -33,6 +34,7 @@ from operations import (
     patroni,
     pgbackrest,
     pgbouncer,
+    readers,
     restore_start,
     ssh_trust,
     system,
@@ -43,9 +45,11 @@ from tests.clusters import (
     ELSEWHERE,
     FIVE_HOSTS,
     OFFSITE,
+    READER,
     ROOT,
     SECRET_VALUES,
     SECRETS,
+    SOURCE,
     described,
 )
 
@@ -77,9 +81,15 @@ OPERATIONS: dict[str, list[Any]] = {
         ssh_trust.trusted,
         pgbackrest.database_host,
         patroni.member,
+        clone.reachable,
     ],
     "haproxy": [system.kernel, pgbouncer.user, haproxy.routes, pgbouncer.pool],
-    "pgbackrest": [ssh_trust.trusted, pgbackrest.repository, backup_proofs.timed],
+    "pgbackrest": [
+        ssh_trust.trusted,
+        pgbackrest.repository,
+        backup_proofs.timed,
+        readers.admitted,
+    ],
 }
 SHARED: dict[str, Any] = {
     "groups": {"haproxy2": ["haproxy"]},
@@ -98,6 +108,8 @@ def written(platform: str, transport: str = "ssh") -> dict[tuple[str, str], str]
             "cluster": {
                 "pgbackrest_transport": transport,
                 "pgbackrest_repositories": [OFFSITE, ELSEWHERE],
+                "pgbackrest_readers": [READER],
+                "pgbackrest_source": SOURCE,
             },
             "host": host,
             "platform": platform,
@@ -184,6 +196,7 @@ HOLDS: dict[Any, set[str]] = {
     },
     ("pgbackrest", f"{backup_places.KEYS}/elsewhere.private_key"): {"elsewhere.private_key"},
     ("pgbackrest", "/etc/pgha/pgbackrest-rehearsal.conf"): {"backup_cipher"},
+    ("pgbackrest", "/etc/pgha/pgbackrest-reader.conf"): {"backup_cipher"},
 }
 
 

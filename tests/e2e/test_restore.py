@@ -157,7 +157,7 @@ def test_to_a_time_across_a_failover_and_back(room: None) -> None:
     # Of what broke off in the failover nobody was told whether it is there.
     assert by_then <= found <= by_then | lost
     assert started > before
-    assert f"Restore to {target} of pgha is done" in run.stdout
+    assert f"Restore of pgha to {target} is done" in run.stdout
     assert bed.healthy()
     for node in bed.NODES:
         assert bed.on(node, f"cat {OLD}/PG_VERSION") == "18", "the old data is beside the new"

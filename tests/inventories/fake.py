@@ -118,6 +118,7 @@ _SITUATIONS = {
             ]
         ),
     ),
+    "closed_source": ("node1", "ask --output=json info", [str(_noon), "null"]),
     "another_database": ("node3", "mountpoint", _progress(system=8)),
     "no_room": ("node3", "mountpoint", _progress(free=300)),
     "mounted": ("node3", "mountpoint", _progress(fixed="mount")),
