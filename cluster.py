@@ -29,6 +29,7 @@ SSH_PORT = 22
 SOCKET_DIR = "/run/postgresql"
 IDENT_MAP, LOCAL_MAP = "pgha", "pgha-local"
 ARCHIVE_GET = "/usr/local/bin/pgha-archive-get"
+REPLICA_FILL = "/usr/local/bin/pgha-replica-fill"
 # `pgbackrest check` refuses an archive_command without its name.
 ARCHIVE_PUSH = "/usr/local/bin/pgha-pgbackrest-push"
 # etcdctl with certificate and password, as the deploy puts it there for root (pgha-etcdctl.j2).

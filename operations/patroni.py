@@ -11,7 +11,7 @@ from pyinfra import host, state
 from pyinfra.api import QuoteString, StringCommand, operation
 
 import plan
-from cluster import ETCDCTL, SOCKET_DIR, Cluster, Host
+from cluster import ETCDCTL, REPLICA_FILL, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from decisions import APPLIED, PatroniMember
 from facts.component import ComponentState
@@ -170,6 +170,7 @@ def _wanted(
         authority=AUTHORITY,
         dynamic_configuration={**dynamic, APPLIED: dynamic},
         socket_dir=SOCKET_DIR,
+        replica_fill=REPLICA_FILL,
         watchdog="off" if in_container else "automatic",
     )
     key = f"{cluster.patroni.namespace}{cluster.general.name}/leader"

@@ -6,7 +6,7 @@ from typing import Any
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
-from cluster import ARCHIVE_GET, ARCHIVE_PUSH, SOCKET_DIR, Cluster, Host
+from cluster import ARCHIVE_GET, ARCHIVE_PUSH, REPLICA_FILL, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from facts.component import ComponentState
 from facts.pgbackrest import PgbackrestInfo
@@ -73,6 +73,9 @@ def database_host(cluster: Cluster, here: Host, platform: Platform, cores: int) 
     archive_get = config_files.render(
         "pgha-archive-get.j2", stanza=cluster.stanza, socket_dir=SOCKET_DIR
     )
+    replica_fill = config_files.render(
+        "pgha-replica-fill.j2", psql=f"{platform.postgresql_bin}/psql", stanza=cluster.stanza
+    )
     numbers = [number for number, _ in backup_places.numbered(cluster)]
     wanted: list[File | Directory] = [
         _directory(SPOOL),
@@ -82,6 +85,7 @@ def database_host(cluster: Cluster, here: Host, platform: Platform, cores: int) 
             _rendered(DATABASE_CONF, cluster, here, cores, numbers=numbers, spool=SPOOL, lock=""),
         ),
         File(ARCHIVE_GET, archive_get, mode="755"),
+        File(REPLICA_FILL, replica_fill, mode="755"),
         *(_queues(cluster, here, cores, numbers) if len(numbers) > 1 else []),
         *_server(cluster),
     ]

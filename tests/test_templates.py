@@ -435,8 +435,7 @@ def test_patroni_makes_a_cluster_with_checksums_and_utf8(platform: str) -> None:
 def test_a_replica_is_filled_from_the_repository_first(platform: str) -> None:
     found = patroni_yml(platform)["postgresql"]
     first, second = found["create_replica_methods"]
-    assert found[first]["command"] == ("pgbackrest --stanza=pgha --delta --type=standby restore")
-    assert found[first]["no_params"] is found[first]["keep_data"] is True
+    assert found[first] == {"command": "/usr/local/bin/pgha-replica-fill", "keep_data": True}
     assert second == "basebackup"
 
 
