@@ -120,13 +120,6 @@ class Cluster:
     def stanza(self) -> str:
         return self.general.name
 
-    @property
-    def archive_command(self) -> str:
-        """Return what archives WAL: with several repositories, into each by itself."""
-        if self.pgbackrest.repositories:
-            return f'{ARCHIVE_PUSH} "%p"'
-        return f"pgbackrest --stanza={self.stanza} archive-push %p"
-
     # --- addresses ----------------------------------------------------------------------------
 
     def etcd_client_url(self, host: Host) -> str:
@@ -285,7 +278,7 @@ class Cluster:
             "ssl_key_file": Identity("postgres", "").key,
             "archive_mode": "on",
             # No archive-push-queue-max: while the repository is away WAL stays, none is dropped.
-            "archive_command": self.archive_command,
+            "archive_command": f'{ARCHIVE_PUSH} "%p"',
             # Beyond this a lost replica's WAL goes; it finds the rest in the archive.
             "max_slot_wal_keep_size": f"{self.postgresql.max_slot_wal_keep_mib}MB",
             # A replica looks for a lost primary this often. No commit of a new one is acknowledged

@@ -86,7 +86,7 @@ def database_host(cluster: Cluster, here: Host, platform: Platform, cores: int) 
         ),
         File(ARCHIVE_GET, archive_get, mode="755"),
         File(REPLICA_FILL, replica_fill, mode="755"),
-        *(_queues(cluster, here, cores, numbers) if len(numbers) > 1 else []),
+        *_queues(cluster, here, platform, cores, numbers),
         *_server(cluster),
     ]
     found = config_files.read(wanted, _server_units(cluster), also=[SERVER_UNIT])
@@ -200,19 +200,21 @@ def stanza(cluster: Cluster) -> Commands:
 
 
 def _queues(
-    cluster: Cluster, here: Host, cores: int, numbers: Sequence[int]
+    cluster: Cluster, here: Host, platform: Platform, cores: int, numbers: Sequence[int]
 ) -> list[File | Directory]:
-    """Return what archives WAL into each of several repositories by itself."""
+    """Return what archives WAL: into each of several repositories by itself."""
     wanted: list[File | Directory] = []
-    for number in numbers:
+    apart = {number: f"{PUSH_CONFIG}-{number}.conf" for number in numbers if len(numbers) > 1}
+    for number, path in apart.items():
         spool, lock = f"{SPOOL}/{number}", f"{SOCKET_DIR}/pgbackrest-{number}"
         content = _rendered(
             DATABASE_CONF, cluster, here, cores, numbers=[number], spool=spool, lock=lock
         )
-        path = f"{PUSH_CONFIG}-{number}.conf"
         wanted += [_directory(spool), File(path, content, "postgres", "postgres", "640")]
     script = config_files.render(
-        "pgha-pgbackrest-push.j2", config=PUSH_CONFIG, stanza=cluster.stanza, numbers=numbers
+        "pgha-pgbackrest-push.j2",
+        stanza=cluster.stanza,
+        configs=list(apart.values()) or [platform.pgbackrest_config],
     )
     return [*wanted, File(ARCHIVE_PUSH, script, mode="755")]
 

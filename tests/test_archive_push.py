@@ -10,7 +10,7 @@ from operations import config_files
 # It says whom it was called for, and fails for those whose number is in `away`.
 PGBACKREST = """#!/bin/sh
 number=${1%.conf} number=${number##*-}
-echo "$number $4" >>asked
+echo "$number $*" | sed 's/--config=[^ ]* --stanza=pgha //; s/archive-push //' >>asked
 ! grep -q "$number" away
 """
 READY = ["000000010000000000000004", "000000010000000000000005", "00000001000000000000000A"]
@@ -29,14 +29,13 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def pushed(data: Path, away: str) -> tuple[int, list[str]]:
+def pushed(data: Path, away: str, wal: str = f"pg_wal/{READY[0]}") -> tuple[int, list[str]]:
     """Return the exit status, and which repository was given what."""
     (data / "away").write_text(away or "none")
-    script = config_files.render(
-        "pgha-pgbackrest-push.j2", config="/etc/push", stanza="pgha", numbers=[1, 2, 3]
-    )
+    configs = [f"/etc/push-{number}.conf" for number in (1, 2, 3)]
+    script = config_files.render("pgha-pgbackrest-push.j2", stanza="pgha", configs=configs)
     done = subprocess.run(
-        ["/bin/sh", "-c", script, "push", f"pg_wal/{READY[0]}"], cwd=data, timeout=30,
+        ["/bin/sh", "-c", script, "push", wal], cwd=data, timeout=30,
         env={"PATH": f"{data}:/usr/bin:/bin"},
     )  # fmt: skip
     return done.returncode, sorted((data / "asked").read_text().splitlines())
@@ -58,3 +57,10 @@ def test_one_that_is_away_keeps_it_on_the_primary_and_nothing_from_the_others(da
 def test_all_that_are_away_are_asked_for_the_same_segment_again(data: Path) -> None:
     code, asked = pushed(data, "123")
     assert (code, len(asked)) == (1, 3)
+
+
+def test_what_patroni_hands_over_waits_for_no_queue(data: Path) -> None:
+    wal = f"/data/pgdata/pg_wal/{READY[0]}"
+    code, asked = pushed(data, "2", wal)
+    assert code == 1
+    assert asked == [f"{number} --no-archive-async {wal}" for number in (1, 2, 3)]

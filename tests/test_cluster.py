@@ -134,7 +134,7 @@ def test_the_live_configuration_follows_the_settings(cluster: Cluster) -> None:
     }
     parameters = found["postgresql"]["parameters"]
     assert parameters.items() >= DEFAULTS["postgresql_parameters"].items()
-    assert parameters["archive_command"] == "pgbackrest --stanza=pgha archive-push %p"
+    assert parameters["archive_command"] == f'{ARCHIVE_PUSH} "%p"'
     assert parameters["password_encryption"] == "scram-sha-256"
     assert found["postgresql"]["use_pg_rewind"] is True
     assert found["failsafe_mode"] is found["check_timeline"] is True
