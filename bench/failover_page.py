@@ -173,7 +173,16 @@ def together(trials: Trials) -> str:
     ]
     verdict = "holds" if reached else "not reached"
     text = section("All faults together", ["what", "figure", "goal"], rows)
-    return f"{text}\n0 lost in {WRITES:,} writes and {TRIALS} faults: {verdict}.\n"
+    told = [
+        f"- {one['fault']}, {invariant}: {sentence}"
+        for one in broken
+        for invariant, sentences in one["breaches"].items()
+        for sentence in sentences
+    ]
+    what = ["", "What broke (decisions.md says what was mended since):", "", *told] if told else []
+    return "\n".join(
+        [text, f"0 lost in {WRITES:,} writes and {TRIALS} faults: {verdict}.", *what, ""]
+    )
 
 
 def quiet(told: dict[str, Any]) -> str:

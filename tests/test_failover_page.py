@@ -11,8 +11,9 @@ from bench.failover_page import Record
 
 def told(**fields: Any) -> dict[str, Any]:
     return {
-        "outage": 1.0, "longest_wait": 1.0, "back": 9.0, "acknowledged": 2000, "failed": 0,
-        "unknown": 0, "timeline": [1, 1], "breaches": {"no acknowledged write is lost": []},
+        "fault": "switchover", "outage": 1.0, "longest_wait": 1.0, "back": 9.0,
+        "acknowledged": 2000, "failed": 0, "unknown": 0,
+        "timeline": [1, 1], "breaches": {"no acknowledged write is lost": []},
     } | fields  # fmt: skip
 
 
@@ -65,6 +66,8 @@ def test_enough_writes_and_faults_without_a_loss() -> None:
     page = failover_page.page([*records, Record("switchover", lost)])
     assert row(page, "acknowledged writes that were lost")[1] == "1"
     assert "not reached" in page
+    assert "- switchover, no acknowledged write is lost: write 7, …, is lost" in page
+    assert "What broke" not in failover_page.page(records)
 
 
 def test_every_fault_has_a_row_once_it_was_tried() -> None:
