@@ -45,21 +45,34 @@ def two_primaries(
     """Never do two members acknowledge writes within a tenth of a second.
 
     + addresses: of the members, by name
+
+    An answer that was held up, to a write that began before the other member led, tells of then: a
+    host that stood still sends what it had to say when it goes on, and the write is where it was.
     """
     names = {address: name for name, address in addresses.items()}
     acknowledged = [
-        (write.ended, names.get(write.who, write.who))
+        (write.ended, write.began, names.get(write.who, write.who))
         for write in writes
         if write.outcome == "acknowledged"
     ]
     acknowledged += [
-        (probe.ended, probe.node) for probe in probes if probe.outcome == "acknowledged"
+        (probe.ended, probe.began, probe.node)
+        for probe in probes
+        if probe.outcome == "acknowledged"
     ]
-    return [
-        f"{first} and {second} acknowledged writes {later - earlier:.3f} s apart, at {later:.3f}"
-        for (earlier, first), (later, second) in pairwise(sorted(acknowledged))
-        if first != second and later - earlier < WINDOW_SECONDS
-    ]
+    leads, since, last, found = "", 0.0, 0.0, []
+    for ended, began, who in sorted(acknowledged):
+        if who != leads:
+            if leads and began < since and ended - began > WINDOW_SECONDS:
+                continue
+            if leads and ended - last < WINDOW_SECONDS:
+                apart = ended - last
+                found.append(
+                    f"{leads} and {who} acknowledged writes {apart:.3f} s apart, at {ended:.3f}"
+                )
+            leads, since = who, ended
+        last = ended
+    return found
 
 
 def went_back(writes: Iterable[Write]) -> list[str]:

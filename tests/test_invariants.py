@@ -61,6 +61,18 @@ def test_one_member_acknowledges_to_clients_and_to_probes() -> None:
     assert invariants.two_primaries([write(1, 1.0)], [probe("node1", 1.01)], NODES) == []
 
 
+def test_an_answer_that_was_held_up_tells_of_the_time_before() -> None:
+    writes = [write(number, number / 50, TWO) for number in range(100, 200)]
+    late = Probe("node1", 1.0, 3.001, "acknowledged")
+    assert invariants.two_primaries(writes, [late], NODES) == []
+    # It led, too, if it took a write after the other one had begun to.
+    also = Probe("node1", 2.5, 3.001, "acknowledged")
+    assert len(invariants.two_primaries(writes, [also], NODES)) == 2
+    # And so it did if it answered at once.
+    at_once = Probe("node1", 1.95, 2.001, "acknowledged")
+    assert len(invariants.two_primaries(writes, [at_once], NODES)) == 2
+
+
 def test_a_write_lands_on_an_older_timeline() -> None:
     before, after = write(1, 1.0), write(2, 2.0, TWO, "00000002")
     late = write(3, 3.0, ONE, "00000001")
