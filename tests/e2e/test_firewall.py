@@ -28,7 +28,7 @@ def test_closed_to_everybody_else(cluster: None, source: str, target: str, port:
 
 
 def test_rule_that_the_settings_dropped_is_removed(cluster: None) -> None:
-    networks = 'cluster_client_networks=["172.30.18.0/24"]'
+    networks = 'cluster_client_networks=["192.0.2.0/24"]'
     bed.deploy("--data", networks, "--data", "phases=firewall")
     assert not reaches("outsider", "haproxy", 5000)
     bed.deploy("--data", "phases=firewall")
