@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,11 +15,15 @@ from faults.catalogue import FAULTS
 
 @dataclass(frozen=True)
 class Record:
-    """One thing that was measured: a trial's fields under its fault, or another kind's."""
+    """One thing that was measured: a trial's fields under its fault, or another kind's.
+
+    + by: "bench", which had the machine to itself, or "tests"
+    """
 
     kind: str
     told: dict[str, Any]
     day: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y-%m-%d}")
+    by: str = "bench"
 
 
 Trials = Sequence[dict[str, Any]]
@@ -89,7 +94,10 @@ def page(records: Sequence[Record]) -> str:
     }
     parts = [heading(records)]
     if trials:
-        parts += [goals(by_kind), every(by_kind), together([record.told for record in trials])]
+        alone = {
+            kind: [r.told for r in trials if r.kind == kind and r.by == "bench"] for kind in by_kind
+        }
+        parts += [goals(alone), every(by_kind), together([record.told for record in trials])]
     parts += [quiet(r.told) for r in records if r.kind == "quiet"]
     parts += [price(r.told["rates"]) for r in records if r.kind == "price"][-1:]
     return "\n".join(parts)
@@ -137,7 +145,8 @@ def every(by_kind: Mapping[str, Trials]) -> str:
         for kind, trials in by_kind.items()
         if trials
     ]
-    return section("Every fault", ["fault", *HEAD, "members stream again after, max"], rows)
+    text = section("Every fault", ["fault", *HEAD, "members stream again after, max"], rows)
+    return f"{text}\nWith those of `make test-faults`, beside which other tests may have run.\n"
 
 
 def with_figures(text: str, records: Sequence[Record]) -> str:
@@ -145,9 +154,11 @@ def with_figures(text: str, records: Sequence[Record]) -> str:
     lines = []
     for line in text.splitlines():
         name = line.split("`")[1] if line.startswith("| `") else ""
-        values = [record.told["outage"] for record in records if record.kind == name]
-        if values:
-            cells = line.split("|")
+        found = [record for record in records if record.kind == name]
+        alone = [record for record in found if record.by == "bench"]
+        values = [record.told["outage"] for record in alone or found]
+        cells = line.split("|")
+        if values and not re.search("[a-z]", cells[4]):
             cells[4] = f" {median(values):.1f} / {max(values):.1f} "
             line = "|".join(cells)
         lines.append(line)

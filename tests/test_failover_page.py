@@ -70,6 +70,17 @@ def test_enough_writes_and_faults_without_a_loss() -> None:
     assert "What broke" not in failover_page.page(records)
 
 
+def test_goals_are_held_against_trials_that_had_the_machine_to_themselves() -> None:
+    records = [Record("switchover", told(outage=1.5))]
+    beside = Record("switchover", told(outage=9.0), by="tests")
+    page = failover_page.page([*records, beside])
+    assert row(page, "planned switchover, write port")[1:5] == ["1", "1.5", "1.5", "1.5"]
+    assert row(page, "switchover")[1] == "2"
+    rows = "| `switchover` | a | b | | drill |\n"
+    assert "| 1.5 / 1.5 |" in failover_page.with_figures(rows, [*records, beside])
+    assert "| 9.0 / 9.0 |" in failover_page.with_figures(rows, [beside])
+
+
 def test_every_fault_has_a_row_once_it_was_tried() -> None:
     page = failover_page.page([Record("replica-cut", told(back=30.4))])
     assert row(page, "replica-cut")[-1] == "30"
@@ -83,6 +94,8 @@ def test_the_figures_go_into_the_row_of_their_fault() -> None:
     filled = failover_page.with_figures(rows, records)
     assert "| `switchover` | a | b | 2.0 / 4.0 | drill |" in filled
     assert "| `cut` | a | b | | |" in filled
+    words = rows.replace("| b | | drill", "| b | as long as the fault | drill")
+    assert "| b | as long as the fault | drill |" in failover_page.with_figures(words, records)
     assert failover_page.with_figures(filled, records) == filled
 
 

@@ -87,7 +87,7 @@ def trials(probed: None, told: Callable[[str], None]) -> list[Trial]:
         told(f"{number:2}. {one}")
         if RECORDS and fault.name != "etcd-lost":  # which lasts five minutes there
             with Path(RECORDS).open("a") as lines:
-                lines.write(json.dumps(asdict(Record(fault.name, asdict(one)))) + "\n")
+                lines.write(json.dumps(asdict(Record(fault.name, asdict(one), by="tests"))) + "\n")
         if not one.is_sound:
             told(f"    kept in {folder}")
         found.append(one)
