@@ -15,6 +15,10 @@ class Refusal(Exception):
         super().__init__(f"{problem}\n    HINT: {hint}")
 
 
+class NotYet(Refusal):
+    """What is refused now comes about by itself in a moment, as a rule."""
+
+
 # --- etcd -------------------------------------------------------------------------------------
 
 
@@ -189,7 +193,7 @@ def handover(
         raise Refusal(f"{old.name} is the primary already", "leave candidate= out for any other.")
     new = switchover_candidate(wished)
     if any(m.is_synchronous for m in members) and not new.is_synchronous:
-        raise Refusal(f"{new.name} confirms no commits yet: it could lack some", hint)
+        raise NotYet(f"{new.name} confirms no commits yet: it could lack some", hint)
     if (new.lag or 0) > maximum_lag_mib << 20:
         lag = (new.lag or 0) >> 20
         raise Refusal(f"{new.name} lags {lag} MiB, and {maximum_lag_mib} MiB are allowed", hint)

@@ -13,7 +13,7 @@ from pyinfra.api import OperationError, StringCommand, operation
 import plan
 from cluster import Cluster, Host
 from credentials import Secrets
-from decisions import PatroniMember, Refusal, handover, leader
+from decisions import NotYet, PatroniMember, Refusal, handover, leader
 from facts.component import Component
 from identities import AUTHORITY, Identity
 from operations import Commands, application, patroni_changes, rotation
@@ -21,6 +21,8 @@ from operations.pgbouncer import DRAIN_SECONDS, HOLD_UNIT
 from operations.waiting import wait_until
 from platforms import Platform
 
+# Patroni counts a member that has just come back among those that confirm some loops later.
+CONFIRMS_SECONDS = 30.0
 # Patroni waits for a shutdown checkpoint, most of whose work the one before has done.
 SETTLED_SECONDS = 300.0
 LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
@@ -52,7 +54,12 @@ def ready(cluster: Cluster, platform: Platform, candidate: str | None) -> Comman
         )
     """
     if state.is_executing:
-        _parties(cluster, candidate)
+        wait_until(
+            f"{candidate or 'a replica'} confirms commits",
+            lambda: _is_time(cluster, candidate),
+            CONFIRMS_SECONDS,
+            LOOK_HINT,
+        )
     # What is on disk already need not be written while everybody waits.
     psql = f"{platform.postgresql_bin}/psql"
     yield application.sql(psql, cluster.postgresql.port, ["CHECKPOINT;"])
@@ -208,6 +215,18 @@ def _parties(cluster: Cluster, candidate: str | None) -> tuple[PatroniMember, Pa
         return handover(members, candidate, cluster.verify.maximum_lag_mib)
     except Refusal as refusal:
         raise OperationError(str(refusal)) from None
+
+
+def _is_time(cluster: Cluster, candidate: str | None) -> bool:
+    """Say whether the lead can be handed over now; raises OperationError where it cannot at all."""
+    members = patroni_changes.ask_members(cluster) or []
+    try:
+        handover(members, candidate, cluster.verify.maximum_lag_mib)
+    except NotYet:
+        return False
+    except Refusal as refusal:
+        raise OperationError(str(refusal)) from None
+    return True
 
 
 def _not_waiting(cluster: Cluster) -> list[str]:
