@@ -81,7 +81,7 @@ def source(cluster: Cluster, platform: Platform) -> Place:
             "pgbackrest_source is not set: it is unknown what to make a clone from",
             'see "Make a copy of a cluster" in docs/operations.md.',
         )
-    place = Place(wanted.shown, reader.name, wanted.stanza, config=SOURCE_CONFIG, is_foreign=True)
+    place = Place(wanted.shown, reader.name, wanted.stanza, config=SOURCE_CONFIG, is_lent=True)
     found = ask(
         place.host, RestorableBackups, stanza=place.stanza, repository=1, config=place.config
     )

@@ -41,7 +41,7 @@ class Place:
     + stanza: the name of the cluster that they are of
     + repository: pgBackRest's number of it
     + config: pgBackRest's configuration there, where it is not the usual one
-    + is_foreign: another cluster's
+    + is_lent: another cluster's
     """
 
     name: str
@@ -49,7 +49,7 @@ class Place:
     stanza: str
     repository: int = 1
     config: str = ""
-    is_foreign: bool = False
+    is_lent: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def brings_another(self) -> bool:
-        """Say whether what runs now is not what is restored, a moment ago."""
+        """Say whether what runs now is of another cluster or database than what is restored."""
         return self.is_foreign or bool(self.origin)
 
     @property
@@ -192,13 +192,13 @@ def new(
         target=text,
         stamp=stamp(),
         # Another cluster's repository opens to one host only.
-        host=place.host if place.is_foreign else _chosen(cluster),
+        host=place.host if place.is_lent else _chosen(cluster),
         source=f"{work_dir(cluster)}/data",
         backups=tries(way.backups, archive.segment_bytes),
         timeline=way.timeline,
         highest=max(known),
         repository=place.repository,
-        origin=place.stanza if place.is_foreign else "",
+        origin=place.stanza if place.is_lent else "",
         is_foreign=_is_foreign(cluster, backups["system"], found),
     )
     return plan, _lines(cluster, plan, target, way.backups[0], place, need)
