@@ -7,10 +7,15 @@ import pytest
 
 from operations import config_files
 
-# It says whom it was called for, and fails for those whose number is in `away`.
+# It says whom it was called for, and fails for those whose number is in `away`; at the first call
+# for one that has a file `locked-<number>` it finds another host at work there.
 PGBACKREST = """#!/bin/sh
 number=${1%.conf} number=${number##*-}
 echo "$number $*" | sed 's/--config=[^ ]* --stanza=pgha //; s/archive-push //' >>asked
+if rm "locked-$number" 2>/dev/null; then
+    echo "repo1: [LockAcquireError] unable to acquire lock on file '/tmp/pgha-archive-1.lock'"
+    exit 103
+fi
 ! grep -q "$number" away
 """
 READY = ["000000010000000000000004", "000000010000000000000005", "00000001000000000000000A"]
@@ -64,3 +69,12 @@ def test_what_patroni_hands_over_waits_for_no_queue(data: Path) -> None:
     code, asked = pushed(data, "2", wal)
     assert code == 1
     assert asked == [f"{number} --no-archive-async {wal}" for number in (1, 2, 3)]
+
+
+def test_what_patroni_hands_over_waits_while_another_host_archives(data: Path) -> None:
+    """Patroni asks once, and then rewinds what is nowhere else."""
+    (data / "locked-2").touch()
+    wal = f"/data/pgdata/pg_wal/{READY[0]}"
+    code, asked = pushed(data, "", wal)
+    assert (code, len(asked)) == (0, 4)
+    assert asked.count(f"2 --no-archive-async {wal}") == 2
