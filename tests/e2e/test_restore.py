@@ -1,5 +1,6 @@
 """The cluster goes back to a moment with exactly what was acknowledged by then, and forth again."""
 
+import os
 import signal
 import subprocess
 import threading
@@ -10,8 +11,10 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 import pytest
 
+from faults import archive
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
+from tests.e2e.test_backup import in_repository, switched_segment
 
 RESTORE, UNDO = "day2/restore.py", "day2/restore_undo.py"
 CONFIRM = ("--data", "confirm=pgha")
@@ -76,14 +79,24 @@ def writing(count: int = 3) -> Iterator[list[Writer]]:
             writer.join(deadlines.COMMAND)
 
 
-def moment(writers: list[Writer]) -> tuple[str, set[int]]:
+# How the superuser names the present moment, by the kind of target that it becomes.
+MOMENTS = {
+    "time": "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC',"
+    " 'YYYY-MM-DD HH24:MI:SS.US+00:00')",
+    "lsn": "SELECT pg_current_wal_insert_lsn()",
+    "xid": "SELECT 'xid:' || pg_current_xact_id() FROM pg_logical_emit_message(true, 'test', 'x')",
+    "name": "SELECT 'name:' || now FROM to_char(clock_timestamp(), 'SSSSUS') AS now,"
+    " pg_create_restore_point(now)",
+}
+
+
+def moment(writers: list[Writer], kind: str = "time") -> tuple[str, set[int]]:
     """Return a moment in which no write is under way, and what was acknowledged by then."""
     with ExitStack() as held:
         for writer in writers:
             held.enter_context(writer.turn)
         time.sleep(0.1)
-        now = bed.sql(bed.primary(), "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC',"
-                      " 'YYYY-MM-DD HH24:MI:SS.US+00:00')")  # fmt: skip
+        now = bed.sql(bed.primary(), MOMENTS[kind])
         time.sleep(0.1)
         return now, union(writer.acknowledged for writer in writers)
 
@@ -92,10 +105,10 @@ def union(parts: Iterable[set[int]]) -> set[int]:
     return set[int]().union(*parts)
 
 
-def moment_among_writes(writers: list[Writer]) -> tuple[str, set[int]]:
+def moment_among_writes(writers: list[Writer], kind: str = "time") -> tuple[str, set[int]]:
     """Return a moment that has writes before it and after it, and what was acknowledged by then."""
     bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)
-    target, by_then = moment(writers)
+    target, by_then = moment(writers, kind)
     bed.wait_until(
         "writes after the target",
         lambda: all(writer.acknowledged - by_then for writer in writers),
@@ -137,7 +150,6 @@ def room(cluster: None) -> Iterator[None]:
         bed.on(node, f"rm -rf {OLD}")
 
 
-@pytest.mark.long
 def test_to_a_time_across_a_failover_and_back(room: None) -> None:
     with writing() as writers:
         failed_over()
@@ -170,16 +182,29 @@ def test_to_a_time_across_a_failover_and_back(room: None) -> None:
 
 
 @pytest.mark.long
-def test_exactly_the_rows_up_to_the_target(room: None) -> None:
-    """The same without writers after it, where nothing has to be left open."""
+@pytest.mark.parametrize("kind", MOMENTS)
+def test_exactly_the_rows_up_to_the_target(room: None, kind: str) -> None:
+    """The writes after it are on the timeline of the target, and on one that a failover began."""
     with writing() as writers:
-        target, by_then = moment_among_writes(writers)
-    assert not any(writer.unknown for writer in writers)
-    everything = rows()
-    assert restore(target).code == 0
+        target, by_then = moment_among_writes(writers, kind)
+        failed_over()
+        after = set(writers[0].acknowledged)
+        bed.wait_until(
+            "writes after it", lambda: writers[0].acknowledged - after, deadlines.SERVICE_BACK
+        )
+    everything, before = rows(), timeline()
+    if kind == "lsn":  # which has to be in the archive when it is asked for; the others need not
+        segment = switched_segment()
+        bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    run = restore(target)
+    assert run.code == 0, run.stderr[-6000:]
     assert rows() == by_then
+    assert timeline() > before
+    assert bed.healthy()
+    assert archive.breaches(bed.SITE) == []
     assert restore("", UNDO).code == 0
     assert rows() == everything, "the old primary's data had all"
+    assert archive.breaches(bed.SITE) == []
 
 
 @pytest.mark.long
@@ -206,10 +231,10 @@ def test_a_wrong_target_stops_nobody(cluster: None, target: str, says: str) -> N
         restore("", UNDO)  # where it was refused at once there is nothing to give up
 
 
-def kill_at(operation: str, *arguments: str) -> None:
-    """Start a restore and kill it a moment after it starts `operation`."""
+def kill_at(operation: str, command: list[str], **environment: str) -> None:
+    """Start a run and kill it a moment after it starts `operation`."""
     process = subprocess.Popen(
-        bed.command(RESTORE, "-y", *arguments, *CONFIRM), cwd=bed.ROOT, text=True,
+        command, cwd=bed.ROOT, env={**os.environ, **environment}, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
@@ -234,7 +259,7 @@ def test_killed_restores_are_finished_by_the_next(room: None) -> None:
     with bed.connect(bed.RW) as connection:
         connection.execute("INSERT INTO written VALUES (2)")
     for operation in KILLED_AT:
-        kill_at(operation, "--data", f"target={target}")
+        kill_at(operation, bed.command(RESTORE, "-y", "--data", f"target={target}", *CONFIRM))
         if operation == KILLED_AT[0]:
             continue  # it may have written nothing down yet
         refusal = bed.pyinfra("deploy.py", "-y")
