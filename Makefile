@@ -37,7 +37,8 @@ test-long: .venv/ready  ## the tests of minutes each: restores, the other transp
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 
 test-backup: export PGHA_TESTBED = pgha-test
-test-backup: .venv/ready  ## backups, rehearsals and restores, all of their tests
+test-backup: export PGHA_SCALE = 75
+test-backup: .venv/ready  ## backups, rehearsals and restores, all of their tests, on 1.1 GB of data
 	@$(BIN)/pytest -v --tb=short -m e2e $(addprefix tests/e2e/test_,backup.py backup_access.py \
 	    backup_tls.py backup_faults.py clone.py lost.py rehearsal.py repositories.py restore.py \
 	    restore_table.py)

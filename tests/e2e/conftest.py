@@ -26,8 +26,12 @@ def fresh() -> None:
 
 @pytest.fixture(scope="session")
 def deployed(fresh: None) -> bed.Run:
-    """The run that made the bare hosts a cluster."""
-    return bed.deploy()
+    """The run that made the bare hosts a cluster; PGHA_SCALE then fills it as pgbench does."""
+    run = bed.deploy()
+    if scale := os.environ.get("PGHA_SCALE"):
+        path = "PATH=$PATH:/usr/lib/postgresql/18/bin:/usr/pgsql-18/bin"
+        bed.on(bed.primary(), f"{path}; pgbench -q -i -s {scale} postgres", user="postgres")
+    return run
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """pgBackRest over TLS instead of SSH: one setting, there and back, with the archive going on."""
 
+import json
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -8,6 +10,7 @@ from identities import Identity
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 from tests.e2e.test_backup import PGBACKREST, in_repository, info, switched_segment
+from tests.e2e.test_repositories import holds
 
 pytestmark = pytest.mark.long
 TLS = ("--data", "pgbackrest_transport=tls")
@@ -36,6 +39,29 @@ def test_wal_arrives_and_a_backup_is_taken(cluster: None, over_tls: None) -> Non
     bed.on("pgbackrest", f"{PGBACKREST} --type=incr backup")
     assert len(info()["backup"]) == len(before) + 1
     assert "status: ok" in bed.on("node2", f"{PGBACKREST} info")
+
+
+def test_of_two_repositories_one_is_broken(cluster: None, over_tls: None) -> None:
+    place = "/data/second"
+    second = {"name": "second", "type": "posix", "path": place, "retention_days": 7,
+              "full_schedule": "Sun 05:00"}  # fmt: skip
+    two = (*TLS, "--data", f"pgbackrest_repositories={json.dumps([second])}")
+    bed.deploy(*two)
+    try:
+        assert {one["database"]["repo-key"] for one in info()["backup"]} == {1, 2}
+        bed.on("pgbackrest", f"mv {place} {place}.away && touch {place}")
+        try:
+            segments = [switched_segment() for _ in range(3)]
+            arrival = partial(holds, 1, *segments)
+            bed.wait_until("the arrival in the other", arrival, deadlines.ARCHIVED)
+            bed.on("pgbackrest", "systemctl start pgbackrest-backup@diff")
+        finally:
+            bed.on("pgbackrest", f"rm {place} && mv {place}.away {place}")
+        bed.wait_until("the arrival there", partial(holds, 2, *segments), deadlines.ARCHIVED)
+        assert bed.deploy(*two).changes == []
+    finally:
+        bed.deploy(*TLS)
+        bed.on("pgbackrest", f"rm -rf {place}")
 
 
 def test_no_ssh_key_opens_anything(cluster: None, over_tls: None) -> None:

@@ -16,7 +16,7 @@ from testbed.hosts import SUBNETS, Host, hosts, secrets_file, virtual_ip
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 from tests.e2e.test_backup import in_repository, info, switched_segment
-from tests.e2e.test_restore import failed_over, moment_among_writes, writing
+from tests.e2e.test_restore import UNDO, failed_over, kill_at, moment_among_writes, writing
 
 pytestmark = pytest.mark.long
 
@@ -29,10 +29,14 @@ REPOSITORY = f"{SUBNETS[COPY]}.90"
 READER = "/var/lib/pgha-reader"
 
 
+def command(*arguments: str) -> list[str]:
+    return bed.command(*arguments, "--data", "cluster_name=copy")
+
+
 def copied(*arguments: str) -> bed.Run:
     """Run pyinfra against the copy."""
     done = subprocess.run(
-        bed.command(*arguments, "--data", "cluster_name=copy"),
+        command(*arguments),
         cwd=bed.ROOT, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True,
         timeout=deadlines.DEPLOY,
     )  # fmt: skip
@@ -175,6 +179,34 @@ def test_a_copy_is_made_anew_of_a_later_moment(cluster: None, copy: None) -> Non
     assert back.code == 0, back.stderr[-6000:]
     with connect(password_of_copy()) as connection:
         assert connection.execute("SELECT count(*) FROM of_the_copy").fetchone() == (0,)
+
+
+def test_a_killed_clone_goes_on_and_can_be_undone(cluster: None, copy: None) -> None:
+    with connect(password_of_copy()) as connection:
+        connection.execute("CREATE TABLE before_it ()")
+    words = (*source(), "--data", "confirm=copy")
+    clone = ("day2/clone.py", "-y", "--data", "target=latest", *words)
+    for operation in (
+        "Restore a backup beside the data, up to the target",
+        "Promote what was restored",
+        "Put the old data aside and start the restored",
+        "Let the archive be its own",
+    ):
+        kill_at(operation, command(*clone), **ENVIRONMENT)
+    run = copied(*clone)
+    assert run.code == 0, run.stderr[-6000:]
+
+    def has(table: str) -> bool:
+        with connect(password_of_copy()) as connection:
+            return connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,)
+
+    assert (has("before_it"), has("later")) == (False, True)
+    run = copied(UNDO, "-y", *words)
+    assert run.code == 0, run.stderr[-6000:]
+    assert has("before_it")
+    again = copied("deploy.py", "-y", "--json", *source())
+    assert again.code == 0, again.stderr[-4000:]
+    assert again.changes == []
 
 
 def test_a_reader_cannot_write_whatever_it_says(cluster: None, copy: None) -> None:

@@ -33,7 +33,9 @@ def test_writes_and_reads_are_routed(cluster: None) -> None:
         return found
 
     # HAProxy sends to a replica that has just come back as soon as it has asked it again.
-    bed.wait_until("reads from both replicas", lambda: readers() == replicas, deadlines.SERVICE_BACK)
+    bed.wait_until(
+        "reads from both replicas", lambda: readers() == replicas, deadlines.SERVICE_BACK
+    )
 
 
 def test_haproxy_that_has_just_started_sends_no_write_to_a_replica(cluster: None) -> None:
