@@ -87,8 +87,8 @@ def gaps(repository: Repository | None, archives: Mapping[str, Archive | None]) 
         good.append(f"{prefix}{len(kept)} segments on {of}, no gap since {first}")
     hint = (
         "backups before a gap recover up to it and no further: `systemctl start"
-        " pgbackrest-backup@full` takes one after it. pg_wal of a member may still have the segment:"
-        " docs/operations.md, \"A proof of the backups failed\"."
+        " pgbackrest-backup@full` takes one after it. A member may still have the segment: see"
+        ' docs/operations.md, "A proof of the backups failed".'
     )
     return proof("gaps", "; ".join(good), faults, hint)
 
