@@ -46,7 +46,7 @@ test-backup: .venv/ready  ## backups, rehearsals and restores, all of their test
 
 test-faults: export PGHA_FAULTS = every
 test-faults: export PGHA_TESTBED = pgha-test
-test-faults: .venv/ready  ## every fault twice under load; FAULTS="a b" for some (over an hour)
+test-faults: .venv/ready  ## every fault twice under load; FAULTS="a b" for some (some 45 minutes)
 	@PGHA_ONLY="$(FAULTS)" $(BIN)/pytest -v --tb=short -m e2e tests/e2e/test_faults.py
 	@$(BIN)/python testbed/testbed.py down >/dev/null
 

@@ -25,7 +25,7 @@ if __name__ == "__main__":  # a script finds its own folder only, not the projec
 
 import yaml
 
-from bench.deploy import HERE, TESTBED, attempt, containers, deploy, on, run, say
+from bench.deploy import HERE, TESTBED, attempt, containers, deploy, on, say
 from bench.tables import section
 from bench.tls import BIN
 from faults.steps import wait_until
@@ -37,7 +37,13 @@ PAGE = HERE.root / "docs" / "backups.md"
 LEVELS = {"zst": "server-zstd:3", "lz4": "server-lz4:1", "gz": "server-gzip:6"}
 PGBACKREST = "cd / && runuser -u postgres -- pgbackrest --stanza=pgha --log-level-console=warn"
 COPY = "/data/bench-copy"
+EMPTY = f"rm -rf {COPY} && install -d -o postgres -m 700 {COPY}"
 SEGMENTS, PGBENCH_SECONDS = 64, 60
+FILLED_SEGMENT = """
+SELECT pg_logical_emit_message(false, 'bench', string_agg(md5(random()::text), ''))
+FROM generate_series(1, 480000);
+SELECT pg_switch_wal()
+"""
 # pgbench's own update of single rows, over a part of the table as an application's would be.
 TOUCHED = "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 1000 = 0"
 
@@ -114,7 +120,7 @@ class Bench:
         address = self.hosts[self.primary].address
         where = f"host={address} user=replicator sslmode=verify-full sslrootcert=/etc/pgha/ca.crt"
         command = (
-            f"read -r PGPASSWORD; export PGPASSWORD; rm -rf {COPY}; cd / && runuser -u postgres --"
+            f"read -r PGPASSWORD; export PGPASSWORD; {EMPTY}; cd / && runuser -u postgres --"
             f" {BIN}/pg_basebackup -d '{where}' -c fast -X none {options} -D {COPY} 2>&1"
         )
         return self.took(self.replica, command, f"{self.password}\n")
@@ -141,14 +147,12 @@ class Bench:
 
     def drained(self) -> float:
         """Return how long so many waiting segments take, from the repository's return on."""
-        container = self.hosts["pgbackrest"].container
-        run("docker pause", ["docker", "pause", container])
+        keys = "/var/lib/postgresql/.ssh/authorized_keys"
+        self.on("pgbackrest", f"mv {keys} {keys}.away")  # who comes is refused at once
         for _ in range(SEGMENTS):
-            self.sql(
-                "SELECT pg_logical_emit_message(false, 'bench', repeat(md5(random()::text),"
-                " 500000)); SELECT pg_switch_wal()"
-            )
-        run("docker unpause", ["docker", "unpause", container])
+            self.sql(FILLED_SEGMENT)
+        self.on("pgbackrest", f"mv {keys}.away {keys}")
+        self.sql(FILLED_SEGMENT)  # which wakes the archiver
         begun = time.monotonic()
         wait_until("the arrival of all WAL", lambda: self.waiting() == 0)
         return time.monotonic() - begun
@@ -217,9 +221,8 @@ def measure_restores(figures: Figures, bench: Bench, megabytes: float) -> None:
 
     bench.backup("--process-max=2")
     add("pg_basebackup, from the primary", bench.basebackup("-Fp"))
-    bench.on(bench.replica, f"rm -rf {COPY} && install -d -o postgres -m 700 {COPY}")
     for processes in (1, 4):
-        bench.on(bench.replica, f"find {COPY} -mindepth 1 -delete")
+        bench.on(bench.replica, EMPTY)
         took = bench.restore(f"--process-max={processes}")
         add(f"pgBackRest, {processes} processes", took)
     damage = (
