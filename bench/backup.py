@@ -45,8 +45,10 @@ SELECT pg_logical_emit_message(false, 'bench', string_agg(md5(random()::text), '
 FROM generate_series(1, 480000);
 SELECT pg_switch_wal()
 """
-# pgbench's own update of single rows, over a part of the table as an application's would be.
-TOUCHED = "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 1000 = 0"
+# Each round changes other rows: one that was changed has moved to the end of the table.
+UPDATE = "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE"
+TOGETHER = f"{UPDATE} aid / 100000 % 100 = {{round}}"
+SCATTERED = f"{UPDATE} aid % 1000 = {{round}}"
 
 
 @dataclass
@@ -62,8 +64,24 @@ class Figures:
 
 
 HEADS = {
-    "backup": ["full copy", "compression", "processes", "seconds", "MB/s", "of pg_basebackup's"],
-    "increment": ["options", "full: MB kept", "seconds", "increment: MB kept", "seconds"],
+    "backup": [
+        "full copy",
+        "compression",
+        "processes",
+        "seconds",
+        "MB/s",
+        "of pg_basebackup's",
+        "cores busy",
+    ],
+    "increment": [
+        "options",
+        "full: MB kept",
+        "seconds",
+        "1 % of the rows, together: MB",
+        "seconds",
+        "0.1 %, scattered: MB",
+        "seconds",
+    ],
     "restore": ["way", "seconds", "MB/s"],
     "archive": ["way", f"{SEGMENTS} waiting segments: seconds", "MB/s", "at most waiting"],
 }
@@ -75,10 +93,31 @@ TITLES = {
 }
 NOTES = {
     "backup": "`pg_basebackup` writes to a replica's host, with the same compression and level.",
-    "increment": "Between the two, one row in a thousand is updated, in some 6 % of the pages.",
+    "increment": "What is scattered is in 6 % of the pages, and so in nearly each block of a file.",
     "restore": "By a replica's host; `delta` where 200 files of the copy were damaged.",
     "archive": f"At most waiting: segments ready at once during {PGBENCH_SECONDS} s of pgbench.",
 }
+
+
+class Cores:
+    """How long a block takes, and how many cores of the machine are busy meanwhile."""
+
+    def __enter__(self) -> "Cores":
+        self._begun = self._looked()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        begun, ended = self._begun, self._looked()
+        self.seconds = ended[0] - begun[0]
+        self.busy = (ended[1] - begun[1]) / self.seconds
+
+    @staticmethod
+    def _looked() -> tuple[float, float]:
+        """Return the present moment and what all cores have worked until now, in seconds."""
+        with Path("/proc/stat").open() as file:
+            user, nice, system, _, _, irq, softirq, *_ = map(int, file.readline().split()[1:])
+        worked = user + nice + system + irq + softirq
+        return time.monotonic(), worked / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
@@ -125,6 +164,11 @@ class Bench:
             f" {BIN}/pg_basebackup -d '{where}' -c fast -X none {options} -D {COPY} 2>&1"
         )
         return self.took(self.replica, command, f"{self.password}\n")
+
+    def change(self, rows: str, number: int) -> None:
+        """Update some of the rows, others in each round, and have them in the files."""
+        self.sql(rows.format(round=number))
+        self.sql("CHECKPOINT")
 
     def backup(self, options: str, kind: str = "full") -> float:
         return self.took("pgbackrest", f"{PGBACKREST} --type={kind} {options} backup")
@@ -187,33 +231,40 @@ def measure(figures: Figures, options: argparse.Namespace) -> None:
 
 
 def measure_backups(figures: Figures, bench: Bench, megabytes: float) -> None:
+    def add(way: str, compression: str, processes: int, cores: Cores, ratio: float) -> None:
+        took = cores.seconds
+        cells = (f"{took:.0f}", f"{megabytes / took:.0f}", f"{ratio:.1f}", f"{cores.busy:.1f}")
+        figures.add("backup", way, compression, str(processes), *cells)
+
     for compression, server in LEVELS.items():
         level = server.rpartition(":")[2]
-        base = bench.basebackup(f"-Ft --compress={server}")
-        row = ("pg_basebackup", compression, "1", f"{base:.0f}", f"{megabytes / base:.0f}", "1.0")
-        figures.add("backup", *row)
+        with Cores() as cores:
+            bench.basebackup(f"-Ft --compress={server}")
+        base = cores.seconds
+        add("pg_basebackup", compression, 1, cores, 1.0)
         for processes in (1, 4):
-            took = bench.backup(
-                f"--compress-type={compression} --compress-level={level} --process-max={processes}"
-            )
-            figures.add("backup", "pgBackRest", compression, str(processes), f"{took:.0f}",
-                        f"{megabytes / took:.0f}", f"{base / took:.1f}")  # fmt: skip
+            with Cores() as cores:
+                bench.backup(
+                    f"--compress-type={compression} --compress-level={level}"
+                    f" --process-max={processes}"
+                )
+            add("pgBackRest", compression, processes, cores, base / cores.seconds)
     bench.on(bench.replica, f"rm -rf {COPY}")
 
 
 def measure_increments(figures: Figures, bench: Bench, _: float) -> None:
-    for name, options in {
+    for number, (name, options) in enumerate({
         "bundle and block": "",
         "bundle": "--no-repo1-block",
         "neither": "--no-repo1-bundle",  # without which there is no block either
-    }.items():
-        full = bench.backup(f"{options} --process-max=2")
-        kept = bench.kept()
-        bench.sql(TOUCHED)
-        bench.sql("CHECKPOINT")
-        took = bench.backup(f"{options} --process-max=2", "incr")
-        figures.add("increment", name, f"{kept / 1e6:.0f}", f"{full:.0f}",
-                    f"{bench.kept() / 1e6:.0f}", f"{took:.0f}")  # fmt: skip
+    }.items(), 1):  # fmt: skip
+        cells = []
+        for kind, rows in (("full", None), ("incr", TOGETHER), ("incr", SCATTERED)):
+            if rows:
+                bench.change(rows, number)
+            took = bench.backup(f"{options} --process-max=2", kind)
+            cells += [f"{bench.kept() / 1e6:.0f}", f"{took:.0f}"]
+        figures.add("increment", name, *cells)
 
 
 def measure_restores(figures: Figures, bench: Bench, megabytes: float) -> None:
