@@ -1,6 +1,7 @@
 """WAL is archived at all times, and there is a backup from the first deploy on."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tests.e2e import deadlines
@@ -28,14 +29,29 @@ def in_repository(segment: str) -> bool:
     return segment in bed.on("pgbackrest", f"{PGBACKREST} repo-ls {path}")
 
 
+def wait_for_arrival(segments: Sequence[str]) -> None:
+    """Wait until all of them are in the repository."""
+    bed.wait_until(
+        f"the arrival of {', '.join(segments)}",
+        lambda: all(in_repository(segment) for segment in segments),
+        deadlines.ARCHIVED,
+    )
+
+
+def arrived_segment() -> str:
+    """Return the name of a segment of WAL that is in the repository since just now."""
+    segment = switched_segment()
+    wait_for_arrival([segment])
+    return segment
+
+
 def test_first_deploy_leaves_a_full_backup(cluster: None) -> None:
     assert info()["backup"][0]["type"] == "full"
     bed.on("pgbackrest", f"{PGBACKREST} check")
 
 
 def test_switched_wal_arrives_in_the_repository(cluster: None) -> None:
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
 
 
 def test_no_wal_is_lost_while_the_repository_is_away(cluster: None) -> None:
@@ -52,11 +68,7 @@ def test_no_wal_is_lost_while_the_repository_is_away(cluster: None) -> None:
         ),
         deadlines.SERVICE_BACK,
     )
-    bed.wait_until(
-        "the arrival of all segments",
-        lambda: all(in_repository(segment) for segment in segments),
-        deadlines.ARCHIVED,
-    )
+    wait_for_arrival(segments)
 
 
 def test_backup_timers_run_and_a_failure_is_visible(cluster: None) -> None:

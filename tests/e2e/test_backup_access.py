@@ -5,9 +5,8 @@ import shlex
 import pytest
 
 from testbed.hosts import known_hosts
-from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import PGBACKREST, in_repository, info, switched_segment
+from tests.e2e.test_backup import PGBACKREST, arrived_segment, info
 
 TRUST = "/var/lib/postgresql/.ssh"
 # Each would do no harm if it were let through. pgBackRest's own calls look like the last two.
@@ -99,8 +98,7 @@ def test_changed_host_key_stops_a_deploy(cluster: None) -> None:
 
 
 def test_repository_is_encrypted(cluster: None) -> None:
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
     # OpenSSL's mark for "encrypted with a passphrase" stands at the head of each file, but for
     # those of parts, which are encrypted one by one: in them zstd's mark would be seen.
     files = "find /data/pgbackrest -type f ! -name '*.lock'"

@@ -1,13 +1,13 @@
 """Backups while hosts and disks fail: no WAL is lost, and the next backup is good."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import in_repository, info, switched_segment
+from tests.e2e.test_backup import arrived_segment, info, switched_segment, wait_for_arrival
 from tests.e2e.test_restore import writing
 from tests.e2e.test_verify import verify
 
@@ -35,8 +35,7 @@ def whole(cluster: None, big: None) -> Iterator[None]:
     """After the fault: a backup is taken, the whole repository is read, and nothing lacks."""
     yield
     bed.wait_until("a healthy cluster", bed.healthy, deadlines.REJOIN)
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
     before = len(info()["backup"])
     bed.on("pgbackrest", f"systemctl start {FULL} pgha-proof@verify.service")
     assert len(info()["backup"]) == before + 1
@@ -58,10 +57,6 @@ def while_a_backup_runs(fault: Callable[[], None]) -> None:
     assert state() == "activating"
     fault()
     bed.wait_until("the backup's end", lambda: state() != "activating", deadlines.ARCHIVED)
-
-
-def arrived(segments: Sequence[str]) -> bool:
-    return all(in_repository(segment) for segment in segments)
 
 
 def state() -> str:
@@ -125,7 +120,7 @@ def test_the_repository_host_is_killed(whole: None) -> None:
         )
 
     while_a_backup_runs(fault)
-    bed.wait_until("the arrival of all", lambda: arrived(segments), deadlines.ARCHIVED)
+    wait_for_arrival(segments)
 
 
 @pytest.fixture
@@ -159,7 +154,7 @@ def test_the_repositorys_disk_is_full(small_disk: None) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS meanwhile (x int)")
         connection.execute("DROP TABLE meanwhile")
     bed.on("pgbackrest", f"rm {filler}")
-    bed.wait_until("the arrival of all", lambda: arrived(segments), deadlines.ARCHIVED)
+    wait_for_arrival(segments)
 
 
 def test_the_repository_is_away_for_minutes_under_load(whole: None) -> None:

@@ -9,7 +9,7 @@ import pytest
 from identities import Identity
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import PGBACKREST, in_repository, info, switched_segment
+from tests.e2e.test_backup import PGBACKREST, arrived_segment, info, switched_segment
 from tests.e2e.test_repositories import holds
 
 pytestmark = pytest.mark.long
@@ -28,13 +28,11 @@ def over_tls(deployed: bed.Run) -> Iterator[None]:
     assert bed.deploy().changes == []
     for host in (*bed.NODES, "pgbackrest"):
         assert bed.on(host, "ss -Hltn sport = :8432") == "", host
-    segment = switched_segment()
-    bed.wait_until("an arrival over SSH", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
 
 
 def test_wal_arrives_and_a_backup_is_taken(cluster: None, over_tls: None) -> None:
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
     before = [backup["label"] for backup in info()["backup"]]
     bed.on("pgbackrest", f"{PGBACKREST} --type=incr backup")
     assert len(info()["backup"]) == len(before) + 1

@@ -15,7 +15,7 @@ from testbed import hands
 from testbed.hosts import SUBNETS, Host, hosts, secrets_file, virtual_ip
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import in_repository, info, switched_segment
+from tests.e2e.test_backup import arrived_segment, info
 from tests.e2e.test_restore import UNDO, failed_over, kill_at, moment_among_writes, writing
 
 pytestmark = pytest.mark.long
@@ -126,8 +126,7 @@ def test_a_copy_has_the_rows_of_a_moment_and_cannot_write_back(cluster: None, co
     with writing() as writers:
         target, by_then = moment_among_writes(writers)
     failed_over()
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
     files, backups = repository(), len(info()["backup"])
     words = ("--data", f"target={target}", *source())
     dry = copied("day2/clone.py", "--dry", *words)
@@ -163,8 +162,7 @@ def test_a_copy_is_made_anew_of_a_later_moment(cluster: None, copy: None) -> Non
     with bed.connect(bed.RW) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS later (at timestamptz)")
         connection.execute("INSERT INTO later VALUES (now())")
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
     words = ("--data", "target=latest", *source(), "--data", "confirm=copy")
     run = copied("day2/clone.py", "-y", *words)
     assert run.code == 0, run.stderr[-6000:]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import in_repository, info, switched_segment
+from tests.e2e.test_backup import arrived_segment, info, switched_segment
 from tests.e2e.test_restore import CONFIRM, OLD, rows, writing
 from tests.e2e.test_verify import verify
 
@@ -27,8 +27,7 @@ def test_the_repository_is_lost(cluster: None) -> None:
     told = new_machines("pgbackrest")
     bed.deploy(*told)
     assert [one["type"] for one in info()["backup"]] == ["full"]
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
     bed.on("pgbackrest", "systemctl start pgha-proof@verify pgha-proof@rehearsal")
     code, proofs = verify()
     assert code == 0, proofs
@@ -39,8 +38,7 @@ def test_everything_but_the_repository_is_lost(cluster: None) -> None:
     with writing() as writers:
         bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)
     by_then = {row for writer in writers for row in writer.acknowledged}
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+    arrived_segment()
     backups = len(info()["backup"])
     told = new_machines(*bed.NODES)
     refused = bed.pyinfra("deploy.py", "-y", *told)

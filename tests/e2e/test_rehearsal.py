@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import in_repository, info, switched_segment
+from tests.e2e.test_backup import arrived_segment, info
 from tests.e2e.test_verify import broken, verify
 
 UNIT = "pgha-proof@rehearsal.service"
@@ -27,15 +27,8 @@ def backup(cluster: None) -> str:
     """The label of a full backup of some size, with WAL that was written after it."""
     bed.sql(bed.primary(), TABLE)
     bed.on("pgbackrest", "systemctl start pgbackrest-backup@full.service")
-    arrived()
+    arrived_segment()
     return str(info()["backup"][-1]["label"])
-
-
-def arrived() -> str:
-    """Return the name of a segment of WAL that is in the repository since just now."""
-    segment = switched_segment()
-    bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
-    return segment
 
 
 def rehearse() -> bool:
@@ -130,7 +123,7 @@ LAST = "wal_segment"  # what pgBackRest's own restore does not check
     [*(pytest.param(p, marks=pytest.mark.long) for p in PLACES if p != LAST), LAST],
 )
 def test_flipped_bytes_fail_the_rehearsal_loudly(backup: str, place: str) -> None:
-    found = files(PLACES[place].format(label=backup, segment=arrived()))
+    found = files(PLACES[place].format(label=backup, segment=arrived_segment()))
     assert found, "the repository looks other than this test thinks"
     with damaged(found[0]):
         assert not rehearse()
@@ -148,7 +141,7 @@ def test_flipped_bytes_fail_the_rehearsal_loudly(backup: str, place: str) -> Non
 @pytest.mark.parametrize("place", PLACES)
 def test_flipped_bytes_fail_the_verification_too(backup: str, place: str) -> None:
     unit = "pgha-proof@verify.service"
-    found = files(PLACES[place].format(label=backup, segment=arrived()))
+    found = files(PLACES[place].format(label=backup, segment=arrived_segment()))
     with damaged(found[0]):
         said = bed.on("pgbackrest", f"systemctl start {unit} && echo passed", check=False)
         assert said == ""
@@ -157,9 +150,9 @@ def test_flipped_bytes_fail_the_verification_too(backup: str, place: str) -> Non
 
 @pytest.mark.long
 def test_a_segment_that_is_missing_fails_rehearsal_and_proof(backup: str) -> None:
-    segment = arrived()
+    segment = arrived_segment()
     path = files(f"archive/pgha/*/{segment}-*")[0]
-    arrived()
+    arrived_segment()
     with broken("pgbackrest", f"mv {path} /root/kept", f"mv /root/kept {path}"):
         assert not rehearse()
         assert "recovers to segment" in words()

@@ -14,7 +14,7 @@ import pytest
 from faults import archive
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import in_repository, switched_segment
+from tests.e2e.test_backup import arrived_segment
 
 RESTORE, UNDO = "day2/restore.py", "day2/restore_undo.py"
 CONFIRM = ("--data", "confirm=pgha")
@@ -194,8 +194,7 @@ def test_exactly_the_rows_up_to_the_target(room: None, kind: str) -> None:
         )
     everything, before = rows(), timeline()
     if kind == "lsn":  # which has to be in the archive when it is asked for; the others need not
-        segment = switched_segment()
-        bed.wait_until("the segment's arrival", lambda: in_repository(segment), deadlines.ARCHIVED)
+        arrived_segment()
     run = restore(target)
     assert run.code == 0, run.stderr[-6000:]
     assert rows() == by_then
