@@ -23,32 +23,35 @@ lint: .venv/ready  ## style and types
 unit: .venv/ready  ## the tests that need no hosts
 	$(BIN)/pytest -q -m "not e2e"
 
-# A testbed of their own: a running demo is left alone. What failed is left for a look.
-e2e: export PGHA_TESTBED = pgha-test
-e2e: .venv/ready  ## the tests on real services in containers
+# $(1): tests. They have a testbed of their own: a running demo is left alone. The engine is started
+# and the image built outside of any test's deadline. What failed is left for a look.
+define on_containers
 	$(BIN)/python testbed/testbed.py up --outsider
-	@$(BIN)/pytest -v --tb=short -m "e2e and not long" tests/e2e || { status=$$?; \
+	@$(BIN)/pytest -v --tb=short $(1) || { status=$$?; \
 	    echo "the containers $$PGHA_TESTBED-* are left for a look"; exit $$status; }
 	@$(BIN)/python testbed/testbed.py down >/dev/null
+endef
+
+e2e: export PGHA_TESTBED = pgha-test
+e2e: .venv/ready  ## the tests on real services in containers
+	$(call on_containers,-m "e2e and not long" tests/e2e)
 
 test-long: export PGHA_TESTBED = pgha-test
 test-long: .venv/ready  ## the tests of minutes each: restores, the other transport, a new authority
-	@$(BIN)/pytest -v --tb=short -m "e2e and long" tests/e2e
-	@$(BIN)/python testbed/testbed.py down >/dev/null
+	$(call on_containers,-m "e2e and long" tests/e2e)
 
 test-backup: export PGHA_TESTBED = pgha-test
 test-backup: export PGHA_SCALE = 75
 test-backup: .venv/ready  ## backups, rehearsals and restores, all of their tests, on 1.1 GB of data
-	@$(BIN)/pytest -v --tb=short -m e2e $(addprefix tests/e2e/test_,backup.py backup_access.py \
+	$(call on_containers,-m e2e $(addprefix tests/e2e/test_,backup.py backup_access.py \
 	    backup_tls.py backup_faults.py clone.py lost.py rehearsal.py repositories.py restore.py \
-	    restore_table.py)
-	@$(BIN)/python testbed/testbed.py down >/dev/null
+	    restore_table.py))
 
 test-faults: export PGHA_FAULTS = every
+test-faults: export PGHA_ONLY = $(FAULTS)
 test-faults: export PGHA_TESTBED = pgha-test
 test-faults: .venv/ready  ## every fault twice under load; FAULTS="a b" for some (some 45 minutes)
-	@PGHA_ONLY="$(FAULTS)" $(BIN)/pytest -v --tb=short -m e2e tests/e2e/test_faults.py
-	@$(BIN)/python testbed/testbed.py down >/dev/null
+	$(call on_containers,-m e2e tests/e2e/test_faults.py)
 
 # Look-alikes of Enterprise Linux, which testbed/el/README.md is honest about.
 EL_SMOKE := tests/e2e/test_deploy.py::test_second_run_changes_nothing \
