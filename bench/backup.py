@@ -12,12 +12,10 @@ the clock.
 import argparse
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 if __name__ == "__main__":  # a script finds its own folder only, not the project
@@ -25,21 +23,19 @@ if __name__ == "__main__":  # a script finds its own folder only, not the projec
 
 import yaml
 
+from bench.backup_page import PARTS, PGBENCH_SECONDS, SEGMENTS, page
 from bench.deploy import HERE, TESTBED, attempt, containers, deploy, on, say
-from bench.tables import section
 from bench.tls import BIN
 from faults.steps import wait_until
 from testbed import hands
 from testbed.hosts import hosts, secrets_file
 
-PARTS = ("backup", "increment", "restore", "archive")
 PAGE = HERE.root / "docs" / "backups.md"
 LEVELS = {"zst": "server-zstd:3", "lz4": "server-lz4:1", "gz": "server-gzip:6"}
 PGBACKREST = "cd / && runuser -u postgres -- pgbackrest --stanza=pgha --log-level-console=warn"
 PUSH = "/usr/local/bin/pgha-pgbackrest-push"
 COPY = "/data/bench-copy"
 EMPTY = f"rm -rf {COPY} && install -d -o postgres -m 700 {COPY}"
-SEGMENTS, PGBENCH_SECONDS = 64, 60
 FILLED_SEGMENT = """
 SELECT pg_logical_emit_message(false, 'bench', string_agg(md5(random()::text), ''))
 FROM generate_series(1, 480000);
@@ -53,7 +49,7 @@ SCATTERED = f"{UPDATE} aid % 1000 = {{round}}"
 
 @dataclass
 class Figures:
-    """What was measured so far: rows of each table, by part."""
+    """What was measured so far: the bytes that a backup copies, and rows of tables by part."""
 
     size: int = 0
     rows: dict[str, list[list[str]]] = field(default_factory=dict)
@@ -61,42 +57,6 @@ class Figures:
     def add(self, part: str, *cells: str) -> None:
         self.rows.setdefault(part, []).append(list(cells))
         say(": ".join([part, ", ".join(cells)]))
-
-
-HEADS = {
-    "backup": [
-        "full copy",
-        "compression",
-        "processes",
-        "seconds",
-        "MB/s",
-        "of pg_basebackup's",
-        "cores busy",
-    ],
-    "increment": [
-        "options",
-        "full: MB kept",
-        "seconds",
-        "1 % of the rows, together: MB",
-        "seconds",
-        "0.1 %, scattered: MB",
-        "seconds",
-    ],
-    "restore": ["way", "seconds", "MB/s"],
-    "archive": ["way", f"{SEGMENTS} waiting segments: seconds", "MB/s", "at most waiting"],
-}
-TITLES = {
-    "backup": "Full copies",
-    "increment": "What an incremental backup keeps",
-    "restore": "Filling a directory",
-    "archive": "Archiving",
-}
-NOTES = {
-    "backup": "`pg_basebackup` writes to a replica's host, with the same compression and level.",
-    "increment": "What is scattered is in 6 % of the pages, and so in nearly each block of a file.",
-    "restore": "By a replica's host; `delta` where 200 files of the copy were damaged.",
-    "archive": f"At most waiting: segments ready at once during {PGBENCH_SECONDS} s of pgbench.",
-}
 
 
 class Cores:
@@ -273,10 +233,9 @@ def measure_restores(figures: Figures, bench: Bench, megabytes: float) -> None:
 
     bench.backup("--process-max=2")
     add("pg_basebackup, from the primary", bench.basebackup("-Fp"))
-    for processes in (1, 4):
+    for number, processes in ((1, "1 process"), (4, "4 processes")):
         bench.on(bench.replica, EMPTY)
-        took = bench.restore(f"--process-max={processes}")
-        add(f"pgBackRest, {processes} processes", took)
+        add(f"pgBackRest, {processes}", bench.restore(f"--process-max={number}"))
     damage = (
         f"find {COPY}/base -type f -size +8k | head -n 200 | while read -r file; do"
         " printf x | dd of=$file bs=1 seek=4000 conv=notrunc 2>/dev/null; done"
@@ -299,35 +258,19 @@ def measure_archive(figures: Figures, bench: Bench, _: float) -> None:
     bench.on(bench.primary, f"sed -i s/^archive-async=n/archive-async=y/ {conf}")
 
 
-def page(figures: Figures) -> str:
-    """Return docs/backups.md, without the tables that have no rows yet."""
-    linux = ".".join(platform.release().split(".")[:2])
-    head = f"""# Backups in figures
-
-Made by `make bench-backup` (bench/backup.py) on {datetime.now(UTC):%Y-%m-%d}: {os.cpu_count()}
-cores for all hosts together (containers on one machine), Linux {linux},
-{figures.size / 1e9:.1f} GB of pgbench's tables, PostgreSQL 18, pgBackRest 2.60, all from one run.
-Read the ratios, not the seconds.
-"""
-    tables = [
-        f"{section(TITLES[part], HEADS[part], rows)}\n{NOTES[part]}\n"
-        for part, rows in figures.rows.items()
-    ]
-    return "\n".join([head, *tables])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print what was measured, and remove the containers."""
     described = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    described.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts")
+    described.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS], help="parts")
     described.add_argument("--scale", type=int, default=350, help="of pgbench, some 15 MB each")
     described.add_argument("--keep", action="store_true", help="leave the containers")
     options = described.parse_args(arguments)
     figures = Figures()
     measured = attempt(lambda: measure(figures, options))
-    print(page(figures))
+    text = page(figures.size, figures.rows)
+    print(text)
     if measured and set(options.only) == set(PARTS):
-        PAGE.write_text(page(figures))
+        PAGE.write_text(text)
     if not options.keep:
         attempt(lambda: containers("down"))
     return 0 if measured else 1
