@@ -83,6 +83,21 @@ def test_the_primary_is_killed(whole: None) -> None:
         bed.docker("start", container)
 
 
+def test_the_primary_is_lost_with_what_it_had_not_archived(whole: None) -> None:
+    lost, repository = bed.primary(), bed.HOSTS["pgbackrest"].container
+    bed.docker("kill", "-s", "KILL", repository)
+    try:
+        segments = [switched_segment() for _ in range(3)]
+        bed.docker("kill", "-s", "KILL", bed.container(lost))
+    finally:
+        bed.docker("start", repository)
+    try:
+        bed.wait_until("a failover", lambda: leads_instead_of(lost), deadlines.FAILOVER)
+        wait_for_arrival(segments)
+    finally:
+        bed.docker("start", bed.container(lost))
+
+
 def test_the_replica_that_is_read_is_killed(whole: None) -> None:
     killed: list[str] = []
 
