@@ -317,6 +317,7 @@ OTHER_NAMES = frozenset(
         "tables",
         "load",
         "bootstrap",
+        "backups",
         "confirm",
         "ssh_trust_replaced",
         "address",

@@ -30,7 +30,9 @@ class SwitchedWal(FactBase[str | None]):
     @override
     def command(self, psql: str, port: int) -> StringCommand:
         return StringCommand(
-            "cd / && { ask() { runuser -u postgres --", QuoteString(psql), "-XAtq -p",
+            # Where no replica can confirm a commit this one does not wait for it.
+            "cd / && export PGOPTIONS='-c synchronous_commit=local' &&"
+            " { ask() { runuser -u postgres --", QuoteString(psql), "-XAtq -p",
             QuoteString(str(port)), '-c "$1" 2>/dev/null; };',
             'case "$(ask "select pg_is_in_recovery()")" in'
             f" f) ask {shlex.quote(WRITE)} && ask {shlex.quote(SWITCH)} >/dev/null"

@@ -7,8 +7,9 @@ from typing import Any, TypedDict
 from pyinfra.api import FactBase, QuoteString, StringCommand
 from typing_extensions import override
 
-# Status codes of `pgbackrest info`: 0 is ok, 2 means "no valid backups" (its command reference).
-OK, NO_BACKUP = 0, 2
+# Status codes of `pgbackrest info` (its command reference): 0 is ok, 2 means "no valid backups",
+# 1 and 3 that there is no stanza. What cannot be read has others, such as 99.
+OK, NO_BACKUP, NO_STANZA = 0, 2, (1, 3)
 
 
 class Backup(TypedDict):
@@ -29,9 +30,11 @@ class Repository(TypedDict):
     """Whether the stanza exists in all repositories, and which PostgreSQL it is for, such as "18".
 
     Backups of the present database from old to new, in all of them, and its newest archived WAL.
+    `unreadable` says what is wrong with a repository of which nothing is known, "" without one.
     """
 
     stanza: bool
+    unreadable: str
     version: str
     message: str
     backups: list[Backup]
@@ -64,7 +67,12 @@ class PgbackrestInfo(FactBase[Repository | None]):
             return None
         if not answer:
             return Repository(
-                stanza=False, version="", message="missing", backups=[], newest_wal=""
+                stanza=False,
+                unreadable="",
+                version="",
+                message="missing",
+                backups=[],
+                newest_wal="",
             )
         stanza = answer[0]
         present = _of_the_present_database(stanza)
@@ -72,8 +80,10 @@ class PgbackrestInfo(FactBase[Repository | None]):
         versions = {one["id"]: one["version"] for one in stanza.get("db", [])}
         # The stanza's own status is of neither kind where its repositories differ.
         states = [one["status"] for one in stanza.get("repo", [])] or [stanza["status"]]
+        unknown = [one for one in states if one["code"] not in (OK, NO_BACKUP, *NO_STANZA)]
         return Repository(
             stanza=all(one["code"] in (OK, NO_BACKUP) for one in states),
+            unreadable=unknown[0]["message"] if unknown else "",
             version=versions[max(versions)] if versions else "",
             message=stanza["status"]["message"],
             backups=[

@@ -89,6 +89,11 @@ def service(one: Repository) -> str:
     return "pgbackrest-backup" if one.name == MAIN else f"pgbackrest-backup-{one.name}"
 
 
+def unit(one: Repository) -> str:
+    """Return the path of that service."""
+    return f"{UNITS}/{service(one)}@.service"
+
+
 def timers(cluster: Cluster) -> list[str]:
     """Return the timers of all backups."""
     return [_timer(one, kind) for _, one in numbered(cluster) for kind in one.schedules]
@@ -109,9 +114,13 @@ def units(cluster: Cluster) -> list[File]:
     found = []
     for number, one in numbered(cluster):
         text = config_files.render(
-            "pgbackrest-backup.service.j2", cluster=cluster, number=number, repository=one
+            "pgbackrest-backup.service.j2",
+            cluster=cluster,
+            number=number,
+            repository=one,
+            path=unit(one),
         )
-        found.append(File(f"{UNITS}/{service(one)}@.service", text))
+        found.append(File(unit(one), text))
         for kind, schedule in one.schedules.items():
             text = config_files.render(
                 "pgbackrest-backup.timer.j2",

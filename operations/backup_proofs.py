@@ -122,7 +122,7 @@ def _wanted(
         Directory(settings.rehearsal_path, "postgres", "postgres", "700"),
         # node_exporter reads it, as a user of its own.
         Directory(settings.metrics_path, "postgres", "postgres"),
-        File(REHEARSAL_CONFIG, config, "postgres", "postgres", "640"),
+        File(REHEARSAL_CONFIG, config, "postgres", "postgres", "600"),
         File(REHEARSAL, _rehearsal(cluster, platform), mode="755"),
         File(PROOF, proof, mode="755"),
         File(f"{backup_places.UNITS}/pgha-proof@.service", service),

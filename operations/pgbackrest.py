@@ -6,6 +6,7 @@ from typing import Any
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
+from backup_repositories import Posix
 from cluster import ARCHIVE_GET, ARCHIVE_PUSH, REPLICA_FILL, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from facts.component import ComponentState
@@ -86,7 +87,7 @@ def database_host(cluster: Cluster, here: Host, platform: Platform, cores: int) 
         ),
         File(ARCHIVE_GET, archive_get, mode="755"),
         File(REPLICA_FILL, replica_fill, mode="755"),
-        *_queues(cluster, here, platform, cores, numbers),
+        *_queues(cluster, here, platform, cores),
         *_server(cluster),
     ]
     found = config_files.read(wanted, _server_units(cluster), also=[SERVER_UNIT])
@@ -145,6 +146,7 @@ def repository(
     found = config_files.read(
         wanted, [*timers, *_server_units(cluster)], also=[SERVER_UNIT, *never]
     )
+    _refuse_unmounted(cluster, found)
     different = config_files.differing(wanted, found)
     commands = [*_served(cluster, here, platform, found, different)]
     start = backup_places.only_these(files, timers)
@@ -181,6 +183,15 @@ def stanza(cluster: Cluster) -> Commands:
             )
         host.noop("pgBackRest does not answer yet")
         return
+    if found["unreadable"]:
+        # Nothing is made anew where there may be something, and nobody waits for what is away.
+        if state.is_executing and not found["backups"]:
+            raise OperationError(
+                f"pgBackRest on {host.name} cannot read a repository: {found['unreadable']}\n"
+                f"    HINT: run `sudo -u postgres pgbackrest --stanza={cluster.stanza} info` there."
+            )
+        host.noop(f"a repository is left alone that cannot be read: {found['unreadable']}")
+        return
     is_of_another = found["stanza"] and found["version"] != str(cluster.postgresql.version)
     with_backup = {one["repository"] for one in found["backups"] if one["type"] == "full"}
     places = {number: one.name for number, one in backup_places.numbered(cluster)}
@@ -199,14 +210,30 @@ def stanza(cluster: Cluster) -> Commands:
         yield call(cluster, f"--repo={number} --type=full backup")
 
 
-def _queues(
-    cluster: Cluster, here: Host, platform: Platform, cores: int, numbers: Sequence[int]
-) -> list[File | Directory]:
+def _refuse_unmounted(cluster: Cluster, found: ComponentState) -> None:
+    """Refuse (OperationError) an empty directory in the place of one that had backups."""
+    paths = found["paths"]
+    for _, one in backup_places.numbered(cluster):
+        if not isinstance(one, Posix) or backup_places.unit(one) not in paths:
+            continue
+        # Where a disk is mounted there may be a directory without it; not one of postgres.
+        is_there = one.path in paths and paths[one.path]["user"] == "postgres"
+        if not is_there and host.data.get("backups") != "none":
+            raise OperationError(
+                f"{host.name} has taken backups into {one.path}, and that is not there\n"
+                "    HINT: mount its disk. If it is lost, or another place from now on, add --data"
+                " backups=none: it begins empty, with a full backup."
+            )
+
+
+def _queues(cluster: Cluster, here: Host, platform: Platform, cores: int) -> list[File | Directory]:
     """Return what archives WAL: into each of several repositories by itself."""
     wanted: list[File | Directory] = []
-    apart = {number: f"{PUSH_CONFIG}-{number}.conf" for number in numbers if len(numbers) > 1}
-    for number, path in apart.items():
-        spool, lock = f"{SPOOL}/{number}", f"{SOCKET_DIR}/pgbackrest-{number}"
+    places = list(backup_places.numbered(cluster))
+    configs = [f"{PUSH_CONFIG}-{one.name}.conf" for _, one in places if len(places) > 1]
+    for path, (number, one) in zip(configs, places, strict=False):
+        # By name: a number may be another repository's tomorrow, and what is queued is not.
+        spool, lock = f"{SPOOL}/{one.name}", f"{SOCKET_DIR}/pgbackrest-{one.name}"
         content = _rendered(
             DATABASE_CONF, cluster, here, cores, numbers=[number], spool=spool, lock=lock
         )
@@ -214,7 +241,7 @@ def _queues(
     script = config_files.render(
         "pgha-pgbackrest-push.j2",
         stanza=cluster.stanza,
-        configs=list(apart.values()) or [platform.pgbackrest_config],
+        configs=configs or [platform.pgbackrest_config],
     )
     return [*wanted, File(ARCHIVE_PUSH, script, mode="755")]
 
@@ -287,4 +314,5 @@ def _directory(path: str) -> Directory:
 
 
 def _configuration(platform: Platform, content: str) -> File:
-    return File(platform.pgbackrest_config, content, "postgres", "postgres", "640")
+    # For nobody but postgres: the user of other clusters' readers is in its group.
+    return File(platform.pgbackrest_config, content, "postgres", "postgres", "600")

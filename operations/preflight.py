@@ -166,7 +166,15 @@ def _refuse_to_begin_anew(cluster: Cluster, here: Host, platform: Platform) -> N
         held = ask(cluster.repository.name, PgbackrestInfo, stanza=cluster.stanza)
     except ConnectError:
         return  # what is away may have data, and Patroni waits for it
-    if held and held["backups"] and host.data.get("bootstrap") != "empty":
+    if not held or host.data.get("bootstrap") == "empty":
+        return
+    if held["unreadable"]:
+        raise DeployError(
+            f"no database host has data, and {cluster.repository.name} cannot tell whether it has"
+            f" backups of {cluster.stanza}: {held['unreadable']}\n"
+            "    HINT: mend that first; or begin empty, with --data bootstrap=empty."
+        )
+    if held["backups"]:
         newest = held["backups"][-1]["label"]
         raise DeployError(
             f"no database host has data, and {cluster.repository.name} has backups of"

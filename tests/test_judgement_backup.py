@@ -91,7 +91,9 @@ def repository(*first: str) -> Repository:
     ]
     other = Backup(repository=2, label="x", type="full", stopped=1, size=1, first_wal=OTHERS)
     backups.append(other)
-    return Repository(stanza=True, version="18", message="ok", backups=backups, newest_wal="")
+    return Repository(
+        stanza=True, unreadable="", version="18", message="ok", backups=backups, newest_wal=""
+    )
 
 
 def gaps(segments: list[str] | None, *first: str) -> Proof:

@@ -360,7 +360,9 @@ def repository(*kinds: str) -> Repository:
         Backup(repository=1, label=kind, type=kind, stopped=1000, size=1, first_wal="")
         for kind in kinds
     ]
-    return Repository(stanza=True, version="18", message="ok", backups=backups, newest_wal="")
+    return Repository(
+        stanza=True, unreadable="", version="18", message="ok", backups=backups, newest_wal=""
+    )
 
 
 GOOD = Check(passed=True, error="")

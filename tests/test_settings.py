@@ -346,7 +346,7 @@ def test_takes_the_defaults_and_they_are_all_there() -> None:
     described()
     assert DEFAULTS.keys() >= KNOWN_NAMES - {
         "phases", "candidate", "address", "secret", "secrets", "ssh_trust_replaced", "target",
-        "confirm", "repository", "database", "tables", "load", "bootstrap",
+        "confirm", "repository", "database", "tables", "load", "bootstrap", "backups",
     }  # fmt: skip
     assert DEFAULTS.keys() <= KNOWN_NAMES
 

@@ -212,8 +212,8 @@ def test_files_with_secrets_are_for_their_owner_only() -> None:
         for operation, host, modes in (
             (patroni.member, "node1", "600"),
             (etcd_access.client, "node1", "700"),
-            (pgbackrest.repository, "pgbackrest", "640"),  # of its user's own group
-            (backup_proofs.timed, "pgbackrest", "640"),
+            (pgbackrest.repository, "pgbackrest", "600"),
+            (backup_proofs.timed, "pgbackrest", "600"),
         ):
             outcome = harness.run(operation, {"host": host, "platform": platform, "facts": BARE})
             secret = [command for command in outcome.commands
@@ -775,7 +775,10 @@ def test_a_missed_backup_is_made_up_for(kind: str) -> None:
 def test_a_backup_runs_as_postgres_and_fails_loudly() -> None:
     service = units()[f"{UNITS}/pgbackrest-backup@.service"]["Service"]
     assert (service["Type"], service["User"]) == ("oneshot", "postgres")
-    assert service["ExecStart"] == "/usr/bin/pgbackrest --stanza=pgha --repo=1 --type=%i backup"
+    assert service["ExecStart"] == (
+        f"/usr/bin/flock {UNITS}/pgbackrest-backup@.service"
+        " /usr/bin/pgbackrest --stanza=pgha --repo=1 --type=%i backup"
+    )
 
 
 @pytest.mark.parametrize("unit", ["etcd", "patroni"])

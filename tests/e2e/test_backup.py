@@ -71,6 +71,15 @@ def test_no_wal_is_lost_while_the_repository_is_away(cluster: None) -> None:
     wait_for_arrival(segments)
 
 
+def test_backups_that_are_due_together_are_taken_one_after_the_other(cluster: None) -> None:
+    before = len(info()["backup"])
+    bed.on("pgbackrest", "systemctl start pgbackrest-backup@diff pgbackrest-backup@incr")
+    assert [one["type"] for one in info()["backup"][before:]] in (
+        ["diff", "incr"],
+        ["incr", "diff"],
+    )
+
+
 def test_backup_timers_run_and_a_failure_is_visible(cluster: None) -> None:
     timers = bed.on("pgbackrest", "systemctl list-timers --all --no-legend")
     assert "pgbackrest-backup@full.timer" in timers

@@ -34,6 +34,18 @@ def test_the_repository_is_lost(cluster: None) -> None:
     assert bed.deploy().changes == []
 
 
+def test_a_repository_whose_disk_is_away_is_not_begun_anew(cluster: None) -> None:
+    bed.on("pgbackrest", "mv /data/pgbackrest /data/elsewhere")
+    try:
+        refused = bed.pyinfra("deploy.py", "-y")
+        assert refused.code != 0
+        assert "has taken backups into /data/pgbackrest, and that is not there" in refused.stderr
+        assert bed.on("pgbackrest", "ls -d /data/pgbackrest", check=False) == ""
+    finally:
+        bed.on("pgbackrest", "mv /data/elsewhere /data/pgbackrest")
+    assert bed.deploy().changes == []
+
+
 def test_everything_but_the_repository_is_lost(cluster: None) -> None:
     with writing() as writers:
         bed.wait_until("writes", lambda: len(writers[0].acknowledged) > 50, deadlines.SERVICE_BACK)

@@ -16,8 +16,8 @@ FILES = {
         "/etc/pgha/postgres/tls.key": "600 postgres",
     },
     "pgbackrest": {
-        "/etc/pgbackrest.conf": "640 postgres",
-        "/etc/pgha/pgbackrest-rehearsal.conf": "640 postgres",
+        "/etc/pgbackrest.conf": "600 postgres",
+        "/etc/pgha/pgbackrest-rehearsal.conf": "600 postgres",
     },
 }
 
