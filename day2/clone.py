@@ -1,7 +1,7 @@
 """Make this cluster a copy of another one, from that one's repository, as of any moment.
 
-    pyinfra copy.py day2/clone.py --dry --data target="2026-03-01 14:30:00+01:00"
-    pyinfra copy.py day2/clone.py -y --data target=... --data confirm=<this cluster's name>
+    pyinfra inventories/copy.py day2/clone.py --dry --data target="2026-03-01 14:30:00+01:00"
+    pyinfra inventories/copy.py day2/clone.py -y --data target=... --data confirm=<the copy's name>
 
 Both clusters are deployed before; `pgbackrest_source` here and `pgbackrest_readers` there say who
 reads what (docs/operations.md). Targets are those of day2/restore.py, which this is but for the
