@@ -1,11 +1,13 @@
 """Put back the data that was there before a restore, or give up one that is not finished.
 
     pyinfra inventory.py day2/restore_undo.py --dry
-    pyinfra inventory.py day2/restore_undo.py -y --data confirm=<the cluster's name>
+    pyinfra inventory.py day2/restore_undo.py -y --data target=20260301T143000Z \\
+        --data confirm=<the cluster's name>
 
-It takes the newest <data directory>.before-... that a restore left, if exactly one host's was shut
-down as the primary: that has all commits. What runs now is put aside in the same way, so this again
-goes forth again. A run may be killed anywhere: the same command goes on.
+The target says which <data directory>.before-... is put back; a restore that is not finished is
+given up without one. Exactly one host's must have been shut down as the primary: that has all
+commits. What runs now is put aside in the same way, so one can go forth again. A run may be killed
+anywhere: the same command goes on.
 """
 
 from pyinfra import host

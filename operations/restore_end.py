@@ -177,12 +177,19 @@ def report(cluster: Cluster, platform: Platform, plan: Plan) -> list[str]:
         )
         if value
     ]
-    for node in cluster.postgres_members:
-        if plan.aside(cluster) in progress_of(node.name, cluster, platform)["directories"]:
-            lines.append(f"  old data   {node.name}: {plan.aside(cluster)}")
+    olds = [
+        f"  old data   {node.name}: {plan.aside(cluster)}"
+        for node in cluster.postgres_members
+        if plan.aside(cluster) in progress_of(node.name, cluster, platform)["directories"]
+    ]
+    if olds:
+        lines += [
+            *olds,
+            "  Old data stays until you remove it. To put it back: day2/restore_undo.py --data"
+            f" target={plan.stamp}",
+        ]
     return [
         *lines,
-        "  Old data stays until you remove it; day2/restore_undo.py puts it back.",
         "  It ends with the proofs. If one fails, mend that and run verify.py, not this again.",
     ]
 

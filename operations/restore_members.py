@@ -10,7 +10,7 @@ import plan as main
 from cluster import ETCDCTL, Cluster, Host
 from decisions import PatroniMember
 from operations import Commands, patroni_changes, phase
-from operations.restore_plan import Plan, is_swapped, mine, progress_of
+from operations.restore_plan import Plan, is_swapped, leads_unmoved, mine, progress_of
 from platforms import Platform
 
 # Patroni's packaged unit kills it after half a minute and leaves PostgreSQL to its checkpoint.
@@ -68,7 +68,7 @@ def stopped(
         )
     """
     progress = progress_of(host.name, cluster, platform)
-    if is_swapped(cluster, plan, progress):
+    if is_swapped(cluster, plan, progress) or leads_unmoved(cluster, platform, plan):
         host.noop("what runs here is the restored database")
         return
     if not primary and state.is_executing and _leads(cluster, here):
@@ -104,7 +104,7 @@ def cleared(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
     found = {
         node.name: progress_of(node.name, cluster, platform) for node in cluster.postgres_members
     }
-    if is_swapped(cluster, plan, found[plan.host]):
+    if is_swapped(cluster, plan, found[plan.host]) or leads_unmoved(cluster, platform, plan):
         host.noop("what etcd knows is of the restored database")
         return
     running = [name for name, one in found.items() if one["patroni"] in ("active", "activating")]

@@ -134,6 +134,11 @@ def everybody(cluster: Cluster, platform: Platform) -> dict[str, Progress]:
                 "    HINT: leave --limit and --exclude out. A host that is gone has to be taken out"
                 " of the inventory first."
             )
+    if not any(member.name in active for member in cluster.etcd_members):
+        raise DeployError(
+            "no member of etcd is part of this run, and what etcd knows has to be forgotten\n"
+            "    HINT: leave --limit and --exclude out."
+        )
     return {
         node.name: progress_of(node.name, cluster, platform) for node in cluster.postgres_members
     }
@@ -260,6 +265,14 @@ def is_swapped(cluster: Cluster, plan: Plan, progress: Progress) -> bool:
     """Say whether a host has put its data aside for what was restored, or for a copy of that."""
     there = progress["directories"]
     return plan.aside(cluster) in there and plan.source not in there
+
+
+def leads_unmoved(cluster: Cluster, platform: Platform, plan: Plan) -> bool:
+    """Say whether the old data that was never moved is promoted, and runs again."""
+    if plan.source != cluster.postgresql.data_dir:
+        return False
+    progress = progress_of(plan.host, cluster, platform)
+    return progress["mark"].startswith("promoted") and progress["patroni"] == "active"
 
 
 def mine(plan: Plan) -> bool:

@@ -55,11 +55,19 @@ def wish_of_run(cluster: Cluster) -> Wish:
     """Return what `--data` asks for, on the repository host; raises DeployError."""
     text = str(host.data.get("target") or "")
     database = str(host.data.get("database") or cluster.app.database)
-    words, is_loaded = str(host.data.get("tables") or ""), host.data.get("load") is not None
+    words, load = str(host.data.get("tables") or ""), host.data.get("load")
     tables = tuple(name.strip() for name in words.split(",")) if words else ()
+    is_loaded = load is not None
     try:
         if not text:
             raise Refusal("no target is given", f"add --data target=, {FORMS}")
+        if load not in (None, "yes"):
+            raise Refusal(f"load={load} is neither yes nor left out", "--data load=yes")
+        if host.data.get("repository", MAIN) != MAIN:
+            raise Refusal(
+                f"tables come from the repository {MAIN} only",
+                "leave repository= out: day2/restore.py takes the whole cluster back from any.",
+            )
         _refuse_unfit(cluster, database, tables, is_loaded)
         target = parse(text)
         backups, archive = restore_plan.held(restore_plan.own_place(cluster, MAIN))
@@ -124,7 +132,8 @@ def dumped(wish: Wish) -> Commands:
     words = [wish.file, wish.database, wish.schema, " ".join(wish.tables), wish.goal]
     yield StringCommand(
         "cd / && systemd-run --quiet --wait --collect --pipe --unit", UNIT,
-        "--uid postgres --gid postgres --nice 19", REHEARSAL, "dump",
+        "--uid postgres --gid postgres --nice 19",
+        f"--property ExecStopPost='{REHEARSAL} clean'", REHEARSAL, "dump",
         *map(QuoteString, [*words, str(wish.size), *wish.labels]),
     )  # fmt: skip
 

@@ -4,9 +4,9 @@ The archive has the restored timeline already, so the old primary's data is prom
 the same script, onto a number that nobody had; Patroni alone would take one twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pyinfra import inventory
+from pyinfra import host, inventory
 from pyinfra.api import StringCommand, operation
 
 from cluster import Cluster
@@ -32,25 +32,30 @@ def plan_of_run(cluster: Cluster, platform: Platform) -> Plan:
         if earlier and earlier.target == UNDO:
             one = earlier
         else:
-            one = new(cluster, found, earlier, _is_led(cluster))
+            wanted = str(host.data.get("target") or "")
+            one = new(cluster, found, earlier, _is_led(cluster), wanted)
         return one, lines(cluster, one)
 
     return restore_start.agreed(cluster, platform, made)
 
 
 def new(
-    cluster: Cluster, found: Mapping[str, Progress], earlier: Plan | None, is_led: bool
+    cluster: Cluster,
+    found: Mapping[str, Progress],
+    earlier: Plan | None,
+    is_led: bool,
+    wanted: str,
 ) -> Plan:
     """Return how to go back; raises Refusal where that would not be clean.
 
     + found: how far each database host is
     + earlier: the restore that is not finished, if there is one
     + is_led: a primary runs
+    + wanted: what `<data directory>.before-` is followed by, where nothing is unfinished
     """
     data = cluster.postgresql.data_dir
     known = {path for one in found.values() for path in one["directories"]}
     asides = sorted(path for path in known if path.startswith(f"{data}.before-"))
-    source = asides[-1] if asides else ""
     if earlier:
         source = earlier.aside(cluster) if earlier.aside(cluster) in asides else data
         without = [name for name, one in found.items() if source not in one["directories"]]
@@ -62,8 +67,8 @@ def new(
             )
         if source == data and is_led:
             return Plan(UNDO, restore_plan.stamp(), "", data, (), 0, 0)
-    if not source:
-        raise Refusal(f"no host has a {data}.before-…", "there is nothing to put back.")
+    else:
+        source = _wanted(f"{data}.before-", wanted, asides)
     old = {
         name: one["directories"][source]
         for name, one in found.items()
@@ -84,6 +89,17 @@ def new(
         UNDO, restore_plan.stamp(), name, source, (), timeline, max(timelines),
         is_foreign=len(systems - {""}) > 1,
     )  # fmt: skip
+
+
+def _wanted(beginning: str, wanted: str, asides: Sequence[str]) -> str:
+    """Return which old data is put back: named, so that the same command again does nothing."""
+    stamps = [path.removeprefix(beginning) for path in asides]
+    if not stamps:
+        raise Refusal(f"no host has a {beginning}…", "there is nothing to put back.")
+    if wanted not in stamps:
+        problem = f"no host has {beginning}{wanted}" if wanted else "no restore is unfinished"
+        raise Refusal(problem, f"which data is to be put back? --data target={' or '.join(stamps)}")
+    return f"{beginning}{wanted}"
 
 
 def lines(cluster: Cluster, plan: Plan) -> list[str]:
@@ -114,8 +130,8 @@ def given_up(cluster: Cluster) -> Commands:
 
         restore_undo.given_up(name="Give the restore up", cluster=cluster)
     """
-    yield restore_end.forgotten(cluster)
-    yield StringCommand("systemctl enable --now patroni.service")
+    # The plan goes last: without it, the same again would be about another restore.
+    yield StringCommand("systemctl enable --now patroni.service &&", restore_end.forgotten(cluster))
 
 
 def _is_led(cluster: Cluster) -> bool:

@@ -126,6 +126,10 @@ def test_there_is_nothing_to_undo(secrets_file: Path) -> None:
     assert "there is nothing to put back" in refused(run)
 
 
+def stamp(place: str) -> str:
+    return PLACES[place].partition(".before-")[2]
+
+
 def has(**states: str) -> Progress:
     found = {
         PLACES[name]: DataDir(system="7", state=state, timeline=3, lsn="0/1")
@@ -134,9 +138,11 @@ def has(**states: str) -> Progress:
     return Progress(plan={}, mark="", patroni="active", directories=found, free_mib=1, fixed="")
 
 
-def undo(earlier: Plan | None, is_led: bool, *found: Progress) -> Plan:
+def undo(
+    earlier: Plan | None, is_led: bool, *found: Progress, wanted: str = stamp("aside")
+) -> Plan:
     hosts = dict(zip(("node1", "node2", "node3"), found, strict=True))
-    return restore_undo.new(described(), hosts, earlier, is_led)
+    return restore_undo.new(described(), hosts, earlier, is_led, wanted)
 
 
 PRIMARY, REPLICA = "shut down", "shut down in recovery"
@@ -149,10 +155,22 @@ def test_the_old_primarys_data_leads_again() -> None:
     assert (plan.host, plan.source, plan.backups) == ("node2", PLACES["aside"], ())
 
 
-def test_the_newest_old_data_is_meant() -> None:
+def test_of_several_the_one_that_is_named_is_put_back() -> None:
     one = has(data="x", older=PRIMARY, aside=REPLICA)
     two = has(data="x", older=REPLICA, aside=PRIMARY)
     assert undo(None, True, one, two, has(data="x")).host == "node2"
+    assert undo(None, True, one, two, has(data="x"), wanted=stamp("older")).host == "node1"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"), [("", "no restore is unfinished"), ("20200101T000000Z", "no host has")]
+)
+def test_the_same_undo_again_puts_nothing_back(wanted: str, says: str) -> None:
+    """What it has put back has no name of old data any more."""
+    one = has(data="x", aside=PRIMARY)
+    with pytest.raises(Refusal, match=says) as refusal:
+        undo(None, True, one, has(data="x"), has(data="x"), wanted=wanted)
+    assert f"--data target={stamp('aside')}" in str(refusal.value)
 
 
 def test_what_was_stopped_and_not_moved_starts_again_where_it_is() -> None:

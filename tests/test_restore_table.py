@@ -52,6 +52,11 @@ REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
         {"target": TARGET, "load": "yes"},
         ["a whole database is dumped, and not loaded", "name tables="],
     ),
+    "loaded or not": ({"target": TARGET, "load": "no"}, ["load=no is neither yes nor left out"]),
+    "another repository": (
+        {"target": TARGET, "repository": "offsite"},
+        ["tables come from the repository main only"],
+    ),
     "into another database": (
         {"target": TARGET, "load": "yes", "tables": "x", "database": "shop"},
         ["only tables of app can be loaded", "leave load= out"],

@@ -50,12 +50,16 @@ def source() -> tuple[str, str]:
     return "--data", f"pgbackrest_source={json.dumps(told)}"
 
 
-def key_of_copy() -> str:
-    command = "cut -d' ' -f1,2 ~postgres/.ssh/id_ed25519.pub"
+def on_copy(shell: str) -> str:
+    """Return what a command prints on the copy's database host."""
     return subprocess.run(
-        ["docker", "exec", HOSTS["node1"].container, "bash", "-c", command],
+        ["docker", "exec", HOSTS["node1"].container, "bash", "-c", shell],
         check=True, capture_output=True, text=True, timeout=deadlines.COMMAND,
     ).stdout.strip()  # fmt: skip
+
+
+def key_of_copy() -> str:
+    return on_copy("cut -d' ' -f1,2 ~postgres/.ssh/id_ed25519.pub")
 
 
 def readers() -> tuple[str, str]:
@@ -158,7 +162,20 @@ def test_a_copy_is_a_cluster_of_its_own(cluster: None, copy: None) -> None:
     assert again.changes == []
 
 
-def test_a_copy_is_made_anew_of_a_later_moment(cluster: None, copy: None) -> None:
+@pytest.fixture
+def subscribed(cluster: None) -> Iterator[None]:
+    """The cluster takes changes from a publisher (where nobody listens)."""
+    psql = "cd / && psql -XAtq -v ON_ERROR_STOP=1 app -c"
+    options = "connect = false, slot_name = 'of_the_cluster'"
+    bed.on(bed.primary(), f'{psql} "CREATE SUBSCRIPTION taken CONNECTION \'host=127.0.0.1 port=9\''
+           f' PUBLICATION all_of_it WITH ({options})" -c "ALTER SUBSCRIPTION taken ENABLE"',
+           user="postgres")  # fmt: skip
+    yield
+    bed.on(bed.primary(), f'{psql} "ALTER SUBSCRIPTION taken DISABLE" -c "ALTER SUBSCRIPTION taken'
+           ' SET (slot_name = NONE)" -c "DROP SUBSCRIPTION taken"', user="postgres")  # fmt: skip
+
+
+def test_a_copy_is_made_anew_of_a_later_moment(cluster: None, copy: None, subscribed: None) -> None:
     with bed.connect(bed.RW) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS later (at timestamptz)")
         connection.execute("INSERT INTO later VALUES (now())")
@@ -168,6 +185,8 @@ def test_a_copy_is_made_anew_of_a_later_moment(cluster: None, copy: None) -> Non
     assert run.code == 0, run.stderr[-6000:]
     with connect(password_of_copy()) as connection:
         assert connection.execute("SELECT count(*) FROM later").fetchone() == (1,)
+        enabled = connection.execute("SELECT subname, subenabled FROM pg_subscription").fetchall()
+        assert enabled == [("taken", False)], "the publisher's changes are the original's"
         # The archive of its own has a way to this timeline, so it goes back by itself, too.
         connection.execute("CREATE TABLE of_the_copy ()")
         connection.commit()
@@ -199,7 +218,8 @@ def test_a_killed_clone_goes_on_and_can_be_undone(cluster: None, copy: None) -> 
             return connection.execute("SELECT to_regclass(%s)", (table,)).fetchone() != (None,)
 
     assert (has("before_it"), has("later")) == (False, True)
-    run = copied(UNDO, "-y", *words)
+    moment = on_copy("ls -d /data/pgdata.before-* | tail -n 1").rpartition("-")[2]
+    run = copied(UNDO, "-y", "--data", f"target={moment}", *words)
     assert run.code == 0, run.stderr[-6000:]
     assert has("before_it")
     again = copied("deploy.py", "-y", "--json", *source())
@@ -212,7 +232,8 @@ def test_a_reader_cannot_write_whatever_it_says(cluster: None, copy: None) -> No
     as_reader = "runuser -u pgha-reader --"
     held = "/data/pgbackrest/archive/pgha/archive.info"
     assert bed.on("pgbackrest", f"{as_reader} head -c 4 {held} | wc -c") == "4"
-    for attempt in (f"touch {held}", f"rm -f {held}", "touch /data/pgbackrest/new"):
+    keys = ("cat /etc/pgbackrest.conf", "cat /etc/pgha/pgbackrest-rehearsal.conf")
+    for attempt in (f"touch {held}", f"rm -f {held}", "touch /data/pgbackrest/new", *keys):
         assert "Permission denied" in bed.on("pgbackrest", f"{as_reader} {attempt} 2>&1; true"), (
             attempt
         )

@@ -137,9 +137,18 @@ def failed_over() -> None:
     bed.wait_until("the old primary streams again", bed.healthy, deadlines.REJOIN)
 
 
-def restore(target: str, script: str = RESTORE) -> bed.Run:
-    words = ("--data", f"target={target}") if script == RESTORE else ()
-    return bed.pyinfra(script, "-y", *words, *CONFIRM)
+def restore(target: str) -> bed.Run:
+    return bed.pyinfra(RESTORE, "-y", "--data", f"target={target}", *CONFIRM)
+
+
+def undo(moment: str) -> bed.Run:
+    """Put back what a restore has put aside then, or give up an unfinished one."""
+    return bed.pyinfra(UNDO, "-y", "--data", f"target={moment}", *CONFIRM)
+
+
+def put_aside() -> str:
+    """Return when the newest restore put old data aside."""
+    return bed.on(bed.primary(), f"ls -d {OLD}").splitlines()[-1].rpartition("-")[2]
 
 
 @pytest.fixture
@@ -174,10 +183,11 @@ def test_to_a_time_across_a_failover_and_back(room: None) -> None:
     for node in bed.NODES:
         assert bed.on(node, f"cat {OLD}/PG_VERSION") == "18", "the old data is beside the new"
     assert bed.deploy().changes == []
-    run = restore("", UNDO)
+    run = undo(then := put_aside())
     assert run.code == 0, run.stderr[-6000:]
     assert timeline() > started
     assert union(writer.acknowledged for writer in writers) <= rows()
+    assert f"no host has {OLD[:-1]}{then}" in undo(then).stderr, "once and not again"
     assert bed.deploy().changes == []
 
 
@@ -201,7 +211,7 @@ def test_exactly_the_rows_up_to_the_target(room: None, kind: str) -> None:
     assert timeline() > before
     assert bed.healthy()
     assert archive.breaches(bed.SITE) == []
-    assert restore("", UNDO).code == 0
+    assert undo(put_aside()).code == 0
     assert rows() == everything, "the old primary's data had all"
     assert archive.breaches(bed.SITE) == []
 
@@ -227,7 +237,7 @@ def test_a_wrong_target_stops_nobody(cluster: None, target: str, says: str) -> N
         assert (bed.primary(), timeline()) == (primary, before)
         assert bed.healthy()
     finally:
-        restore("", UNDO)  # where it was refused at once there is nothing to give up
+        undo("")  # where it was refused at once there is nothing to give up
 
 
 def kill_at(operation: str, command: list[str], **environment: str) -> None:
