@@ -96,6 +96,16 @@ def test_a_history_that_is_there_is_not_asked_for(archive: Archive) -> None:
     assert archive.asked == []
 
 
+def test_the_newest_of_several_histories_is_there_when_it_is_read(archive: Archive) -> None:
+    """Without it PostgreSQL stays on the old timeline, and may replay it beyond its end."""
+    fourth, fifth = (HISTORY.replace("3", digit) for digit in "45")
+    assert [archive.get(name) for name in (HISTORY, HISTORY, fourth)] == [1, 0, 0]
+    archive.answers(1)
+    assert archive.get(fifth) == 1
+    archive.answers(0)
+    assert archive.get(fourth) == 0
+
+
 def test_a_promotion_has_its_answer_already(archive: Archive) -> None:
     archive.answers(1)
     assert [archive.get(HISTORY) for _ in range(9)] == [1] * 9
