@@ -7,7 +7,13 @@ import pytest
 
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import arrived_segment, info, switched_segment, wait_for_arrival
+from tests.e2e.test_backup import (
+    PGBACKREST,
+    arrived_segment,
+    info,
+    switched_segment,
+    wait_for_arrival,
+)
 from tests.e2e.test_restore import writing
 from tests.e2e.test_verify import verify
 
@@ -142,17 +148,21 @@ def test_the_repository_host_is_killed(whole: None) -> None:
 def small_disk(whole: None) -> Iterator[None]:
     """The repository on a disk that it nearly fills; what is there at the end stays."""
     small = "/mnt/small"
-    bed.on(
-        "pgbackrest",
+
+    def while_nothing_arrives(commands: str) -> None:  # or it would be lost between both places
+        bed.on("pgbackrest", f"{PGBACKREST} stop --force")
+        bed.on("pgbackrest", commands)
+        bed.on("pgbackrest", f"{PGBACKREST} start")
+
+    while_nothing_arrives(
         f"mkdir {small} && size=$(($(du -sm {REPOSITORY} | cut -f 1) + 200))"
         f" && mount -t tmpfs -o size=${{size}}m,mode=750 tmpfs {small}"
-        f" && cp -a {REPOSITORY}/. {small}/ && mount --bind {small} {REPOSITORY}",
+        f" && cp -a {REPOSITORY}/. {small}/ && mount --bind {small} {REPOSITORY}"
     )
     yield
-    bed.on(
-        "pgbackrest",
+    while_nothing_arrives(
         f"umount {REPOSITORY} && find {REPOSITORY} -mindepth 1 -delete"
-        f" && cp -a {small}/. {REPOSITORY}/ && umount {small} && rmdir {small}",
+        f" && cp -a {small}/. {REPOSITORY}/ && umount {small} && rmdir {small}"
     )
 
 

@@ -218,8 +218,10 @@ def test_exactly_the_rows_up_to_the_target(room: None, kind: str) -> None:
 
 @pytest.mark.long
 def test_a_replica_from_before_the_target_leaves_the_old_timeline_in_time(room: None) -> None:
-    """The archive has more of that than what was kept, and the primary has nothing of it."""
-    label = info()["backup"][-1]["label"]
+    """The archive has more of that than what was kept, and the primary nothing, nor its history."""
+    failed_over()
+    bed.on("pgbackrest", "systemctl start pgbackrest-backup@full")
+    label, old = info()["backup"][-1]["label"], timeline()
     with writing() as writers:
         target, _ = moment_among_writes(writers)
     for _ in range(3):
@@ -228,6 +230,8 @@ def test_a_replica_from_before_the_target_leaves_the_old_timeline_in_time(room: 
     for _ in range(10):  # wal_keep_size, by Patroni, is eight segments
         switched_segment()
     bed.sql(bed.primary(), "CHECKPOINT")
+    # As where the restore was from a repository that is younger than the timeline.
+    bed.on(bed.primary(), f"rm -f /data/pgdata/pg_wal/{old:08X}.history")
     replica = next(node for node in bed.NODES if node != bed.primary())
     bed.on(replica, "systemctl stop patroni && find /data/pgdata -mindepth 1 -delete"
            f" && cd / && {PGBACKREST} --set={label} --delta --type=standby restore"
