@@ -161,7 +161,9 @@ def small_disk(whole: None) -> Iterator[None]:
     )
     yield
     while_nothing_arrives(
-        f"umount {REPOSITORY} && find {REPOSITORY} -mindepth 1 -delete"
+        # What was told to stop may hold it for a moment.
+        f"timeout 30 sh -c 'until umount {REPOSITORY}; do sleep 0.2; done'"
+        f" && find {REPOSITORY} -mindepth 1 -delete"
         f" && cp -a {small}/. {REPOSITORY}/ && umount {small} && rmdir {small}"
     )
 

@@ -14,7 +14,7 @@ import pytest
 from faults import archive
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
-from tests.e2e.test_backup import PGBACKREST, arrived_segment, info, switched_segment
+from tests.e2e.test_backup import arrived_segment
 
 RESTORE, UNDO = "day2/restore.py", "day2/restore_undo.py"
 CONFIRM = ("--data", "confirm=pgha")
@@ -214,29 +214,6 @@ def test_exactly_the_rows_up_to_the_target(room: None, kind: str) -> None:
     assert undo(put_aside()).code == 0
     assert rows() == everything, "the old primary's data had all"
     assert archive.breaches(bed.SITE) == []
-
-
-@pytest.mark.long
-def test_a_replica_from_before_the_target_leaves_the_old_timeline_in_time(room: None) -> None:
-    """The archive has more of that than what was kept, and the primary nothing, nor its history."""
-    failed_over()
-    bed.on("pgbackrest", "systemctl start pgbackrest-backup@full")
-    label, old = info()["backup"][-1]["label"], timeline()
-    with writing() as writers:
-        target, _ = moment_among_writes(writers)
-    for _ in range(3):
-        arrived_segment()
-    assert restore(target).code == 0
-    for _ in range(10):  # wal_keep_size, by Patroni, is eight segments
-        switched_segment()
-    bed.sql(bed.primary(), "CHECKPOINT")
-    # As where the restore was from a repository that is younger than the timeline.
-    bed.on(bed.primary(), f"rm -f /data/pgdata/pg_wal/{old:08X}.history")
-    replica = next(node for node in bed.NODES if node != bed.primary())
-    bed.on(replica, "systemctl stop patroni && find /data/pgdata -mindepth 1 -delete"
-           f" && cd / && {PGBACKREST} --set={label} --delta --type=standby restore"
-           " && systemctl start patroni")  # fmt: skip
-    bed.wait_until("the replica streams", bed.healthy, deadlines.REJOIN)
 
 
 @pytest.mark.long
