@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
-from pyinfra.api import StringCommand
+from pyinfra import host
+from pyinfra.api import OperationError, StringCommand
 from pyinfra.api.exceptions import DeployError
 
 from backup_repositories import MAIN, Posix, Repository
 from cluster import Cluster
 from credentials import Secrets
 from decisions import Refusal
+from facts.component import ComponentState
 from operations import config_files
 from operations.config_files import File
 from setting_types import SettingsError
@@ -33,6 +35,25 @@ def number_of(cluster: Cluster, name: str) -> int:
 def directories(cluster: Cluster) -> list[str]:
     """Return the directories of this host that hold backups."""
     return [one.path for _, one in numbered(cluster) if isinstance(one, Posix)]
+
+
+def refuse_unmounted(cluster: Cluster, found: ComponentState) -> None:
+    """Refuse (OperationError) an empty directory in the place of one that had backups.
+
+    + found: what this host has of the directories and of the units
+    """
+    paths = found["paths"]
+    for _, one in numbered(cluster):
+        if not isinstance(one, Posix) or unit(one) not in paths:
+            continue
+        # Where a disk is mounted there may be a directory without it; not one of postgres.
+        is_there = one.path in paths and paths[one.path]["user"] == "postgres"
+        if not is_there and host.data.get("backups") != "none":
+            raise OperationError(
+                f"{host.name} has taken backups into {one.path}, and that is not there\n"
+                "    HINT: mount its disk. If it is lost, or another place from now on, add --data"
+                " backups=none: it begins empty, with a full backup."
+            )
 
 
 def refuse_missing_keys(cluster: Cluster, secrets: Secrets) -> None:

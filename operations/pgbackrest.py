@@ -6,7 +6,6 @@ from typing import Any
 from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
-from backup_repositories import Posix
 from cluster import ARCHIVE_GET, ARCHIVE_PUSH, REPLICA_FILL, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from facts.component import ComponentState
@@ -146,7 +145,7 @@ def repository(
     found = config_files.read(
         wanted, [*timers, *_server_units(cluster)], also=[SERVER_UNIT, *never]
     )
-    _refuse_unmounted(cluster, found)
+    backup_places.refuse_unmounted(cluster, found)
     different = config_files.differing(wanted, found)
     commands = [*_served(cluster, here, platform, found, different)]
     start = backup_places.only_these(files, timers)
@@ -208,22 +207,6 @@ def stanza(cluster: Cluster) -> Commands:
     for number in bare:
         host.log(f"taking the first full backup of the repository {places[number]}")
         yield call(cluster, f"--repo={number} --type=full backup")
-
-
-def _refuse_unmounted(cluster: Cluster, found: ComponentState) -> None:
-    """Refuse (OperationError) an empty directory in the place of one that had backups."""
-    paths = found["paths"]
-    for _, one in backup_places.numbered(cluster):
-        if not isinstance(one, Posix) or backup_places.unit(one) not in paths:
-            continue
-        # Where a disk is mounted there may be a directory without it; not one of postgres.
-        is_there = one.path in paths and paths[one.path]["user"] == "postgres"
-        if not is_there and host.data.get("backups") != "none":
-            raise OperationError(
-                f"{host.name} has taken backups into {one.path}, and that is not there\n"
-                "    HINT: mount its disk. If it is lost, or another place from now on, add --data"
-                " backups=none: it begins empty, with a full backup."
-            )
 
 
 def _queues(cluster: Cluster, here: Host, platform: Platform, cores: int) -> list[File | Directory]:
