@@ -11,7 +11,7 @@ from operations import Commands, config_files, ssh_trust
 from operations.config_files import File
 from operations.peers import ask
 from operations.readers import USER
-from operations.restore_plan import Place
+from operations.restore_choice import Place
 from operations.restore_start import SOURCE_CONFIG
 from platforms import Platform
 

@@ -12,10 +12,11 @@ from cluster import Cluster
 from decisions import Refusal
 from facts.patroni import PatroniConfig
 from facts.restore import Progress
-from operations import Commands, agreement, config_files, restore_plan
+from operations import Commands, agreement, config_files, restore_choice, restore_plan
 from operations.config_files import Directory, File
 from operations.peers import ask
-from operations.restore_plan import UNDO, Place, Plan, is_swapped, mine, work_dir
+from operations.restore_choice import Place
+from operations.restore_plan import UNDO, Plan, is_swapped, mine, work_dir
 from platforms import Platform
 from recovery_target import FORMS, Target, parse
 
@@ -50,14 +51,14 @@ def plan_of_run(cluster: Cluster, platform: Platform, place: Callable[[], Place]
         platform,
         lambda found: (
             _going_on(cluster, text, restore_plan.begun(found))
-            or restore_plan.new(cluster, text, found, place())
+            or restore_choice.new(cluster, text, found, place())
         ),
     )
 
 
 def chosen_place(cluster: Cluster) -> Place:
     """Return the repository of `--data repository=`; raises Refusal where there is none."""
-    return restore_plan.own_place(cluster, str(host.data.get("repository") or MAIN))
+    return restore_choice.own_place(cluster, str(host.data.get("repository") or MAIN))
 
 
 def agreed(

@@ -15,7 +15,7 @@ from cluster import Cluster
 from credentials import Secrets
 from decisions import Refusal
 from identities import AUTHORITY
-from operations import Commands, restore_plan
+from operations import Commands, restore_choice, restore_plan
 from operations.backup_proofs import REHEARSAL
 from operations.restore_start import GOALS
 from platforms import Platform
@@ -70,7 +70,7 @@ def wish_of_run(cluster: Cluster) -> Wish:
             )
         _refuse_unfit(cluster, database, tables, is_loaded)
         target = parse(text)
-        backups, archive = restore_plan.held(restore_plan.own_place(cluster, MAIN))
+        backups, archive = restore_choice.held(restore_choice.own_place(cluster, MAIN))
         way = route(target, backups["backups"], archive, backups["now"])
     except Refusal as refusal:
         raise DeployError(str(refusal)) from None
