@@ -12,8 +12,12 @@ NO_MAIN_CLUSTER = File(
     "/etc/postgresql-common/createcluster.conf",
     "# Written by pgha: Patroni makes the cluster.\ncreate_main_cluster = false\n",
 )
+# Another apt is left to end: of a host's first daily update, or of a run that was killed. By itself
+# apt waits for dpkg's lock only, not for those of its lists and of its cache.
 APT = (
-    "DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
+    "for second in $(seq 600); do find /proc/[0-9]*/fd -lname '/var/*/apt/*/lock' -print -quit"
+    " 2>/dev/null | grep -q . || break; sleep 1; done &&"
+    " DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
     " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
 )
 # PGDG signs what it builds for ARM with a key of its own.

@@ -16,7 +16,7 @@ from testbed.hosts import SUBNETS, Host, hosts, secrets_file, virtual_ip
 from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 from tests.e2e.test_backup import arrived_segment, info
-from tests.e2e.test_restore import UNDO, failed_over, kill_at, moment_among_writes, writing
+from tests.e2e.test_restore import UNDO, failed_over, moment_among_writes, writing
 
 pytestmark = pytest.mark.long
 
@@ -209,7 +209,7 @@ def test_a_killed_clone_goes_on_and_can_be_undone(cluster: None, copy: None) -> 
         "Put the old data aside and start the restored",
         "Let the archive be its own",
     ):
-        kill_at(operation, command(*clone), **ENVIRONMENT)
+        bed.kill_at(operation, command(*clone), **ENVIRONMENT)
     run = copied(*clone)
     assert run.code == 0, run.stderr[-6000:]
 

@@ -1,15 +1,11 @@
 """One command makes bare hosts a cluster; the same command again changes nothing."""
 
-import signal
-import subprocess
-
 import pytest
 
-from tests.e2e import deadlines
 from tests.e2e import testbed as bed
 
 # Where a run is killed: in the middle of packages, of etcd's first start, of Patroni's bootstrap,
-# of the stanza. Each name is an operation that has just begun.
+# of the stanza.
 KILLED_AT = (
     "Install packages",
     "Start etcd where it is safe",
@@ -18,28 +14,11 @@ KILLED_AT = (
 )
 
 
-def kill_deploy_at(operation: str) -> None:
-    """Start a deploy and kill it as soon as it says that it starts `operation`."""
-    process = subprocess.Popen(
-        bed.command("deploy.py", "-y"), cwd=bed.ROOT, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if f"Starting operation: {operation}" in line:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stderr.close()
-    assert process.wait(deadlines.COMMAND) == -signal.SIGKILL, "".join(said[-40:])
-
-
 def test_killed_deploys_are_finished_by_the_next(fresh: None) -> None:
     bed.testbed("down")
     bed.up()
     for operation in KILLED_AT:
-        kill_deploy_at(operation)
+        bed.kill_at(operation, bed.command("deploy.py", "-y"))
     bed.deploy()
     assert bed.healthy()
     assert bed.deploy().changes == []

@@ -1,8 +1,5 @@
 """The cluster goes back to a moment with exactly what was acknowledged by then, and forth again."""
 
-import os
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -19,7 +16,7 @@ from tests.e2e.test_backup import arrived_segment
 RESTORE, UNDO = "day2/restore.py", "day2/restore_undo.py"
 CONFIRM = ("--data", "confirm=pgha")
 OLD = "/data/pgdata.before-*"
-# Where a restore is killed: each name is an operation that has begun a moment ago.
+# Where a restore is killed, one after the other.
 KILLED_AT = (
     "Write the plan down",
     "Restore a backup beside the data, up to the target",
@@ -240,24 +237,6 @@ def test_a_wrong_target_stops_nobody(cluster: None, target: str, says: str) -> N
         undo("")  # where it was refused at once there is nothing to give up
 
 
-def kill_at(operation: str, command: list[str], **environment: str) -> None:
-    """Start a run and kill it a moment after it starts `operation`."""
-    process = subprocess.Popen(
-        command, cwd=bed.ROOT, env={**os.environ, **environment}, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if f"Starting operation: {operation}" in line:
-            time.sleep(1)
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stderr.close()
-    assert process.wait(deadlines.DEPLOY) == -signal.SIGKILL, "".join(said[-40:])
-
-
 @pytest.mark.long
 def test_killed_restores_are_finished_by_the_next(room: None) -> None:
     with bed.connect(bed.RW) as connection:
@@ -268,7 +247,7 @@ def test_killed_restores_are_finished_by_the_next(room: None) -> None:
     with bed.connect(bed.RW) as connection:
         connection.execute("INSERT INTO written VALUES (2)")
     for operation in KILLED_AT:
-        kill_at(operation, bed.command(RESTORE, "-y", "--data", f"target={target}", *CONFIRM))
+        bed.kill_at(operation, bed.command(RESTORE, "-y", "--data", f"target={target}", *CONFIRM))
         if operation == KILLED_AT[0]:
             continue  # it may have written nothing down yet
         refusal = bed.pyinfra("deploy.py", "-y")

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +34,7 @@ VIRTUAL_IP = virtual_ip(NAME)
 SITE = hands.site(NAME)
 RW, RO, POOLED = hands.RW, hands.RO, hands.POOLED
 ETCDCTL = cluster.ETCDCTL
+STARTING = "Starting operation: "  # as pyinfra says it
 CURL = f"curl --silent --show-error --max-time 5 --cacert {AUTHORITY}"
 
 
@@ -73,6 +76,25 @@ def deploy(*arguments: str) -> Run:
     run = pyinfra("deploy.py", "-y", "--json", *arguments)
     assert run.code == 0, run.stderr[-4000:]
     return run
+
+
+def kill_at(operation: str, command: list[str], **environment: str) -> None:
+    """Start a run and kill it in `operation`: a second after it starts, or when it has ended."""
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **environment}, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    said, in_it = [], threading.Timer(1, process.kill)
+    for line in process.stderr:
+        said.append(line)
+        if in_it.ident and STARTING in line:  # the next operation
+            process.kill()
+        elif STARTING + operation in line:
+            in_it.start()
+    in_it.cancel()
+    process.stderr.close()
+    assert process.wait(deadlines.DEPLOY) == -signal.SIGKILL, "".join(said[-40:])
 
 
 def on(host: str, shell: str, check: bool = True, stdin: str = "", user: str = "root") -> str:
