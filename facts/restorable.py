@@ -64,6 +64,39 @@ class RestorableBackups(FactBase[Restorable | None]):
         )
 
 
+class BackupTablespaces(FactBase[list[str] | None]):
+    """Return the tablespaces in backups, such as "far at /srv/far", or None for "cannot tell".
+
+    + stanza: name of the stanza
+    + labels: of the backups
+    + repository: pgBackRest's number of the one that they are in
+    + config: pgBackRest's configuration, where it is not the usual one
+    """
+
+    @override
+    def requires_command(
+        self, stanza: str, labels: list[str], repository: int = 1, config: str = ""
+    ) -> str:
+        return "pgbackrest"
+
+    @override
+    def command(
+        self, stanza: str, labels: list[str], repository: int = 1, config: str = ""
+    ) -> StringCommand:
+        return StringCommand(
+            f"{_asking(stanza, repository, config)} for label in {shlex.join(labels)}; do"
+            ' ask --output=json --set="$label" info || echo null; echo; done'
+        )
+
+    @override
+    def process(self, output: list[str]) -> list[str] | None:
+        answers = [json.loads(line) for line in output if line]
+        if None in answers:
+            return None
+        spaces = [one for answer in answers for one in answer[0]["backup"][0]["tablespace"] or []]
+        return sorted({f"{one['name']} at {one['destination']}" for one in spaces})
+
+
 class ArchiveListing(FactBase[Archive | None]):
     """Return what the archive of the present database has, or None where nobody can tell.
 

@@ -15,6 +15,7 @@ from decisions import PatroniMember, Refusal, leader
 from facts.patroni import PatroniStatus
 from facts.restorable import (
     ArchiveListing,
+    BackupTablespaces,
     Restorable,
     RestorableBackups,
 )
@@ -94,6 +95,7 @@ def new(
     target = parse(text)
     backups, archive = held(place)
     way = route(target, backups["backups"], archive, backups["now"])
+    _refuse_tablespaces(place, way)
     need = _refuse_want_of_room(cluster, way, found)
     known = [archive.newest_timeline]
     known += [one["timeline"] for host_ in found.values() for one in host_["directories"].values()]
@@ -119,6 +121,20 @@ def _is_foreign(cluster: Cluster, system: str, found: Mapping[str, Progress]) ->
     there = {one["directories"][data]["system"] for one in found.values()
              if data in one["directories"]}  # fmt: skip
     return bool(there - {"", system})
+
+
+def _refuse_tablespaces(place: Place, way: Route) -> None:
+    """Refuse (Refusal) what would not only be restored beside the data, but elsewhere, too."""
+    labels = [backup.label for backup in way.backups]
+    found = ask(place.host, BackupTablespaces, labels=labels, **place.asked)
+    if found is None:
+        raise _silent(place)
+    if found:
+        raise Refusal(
+            f"the backup has tablespaces, and what lies there would be overwritten:"
+            f" {', '.join(found)}",
+            BY_HAND,
+        )
 
 
 def _refuse_want_of_room(cluster: Cluster, way: Route, found: Mapping[str, Progress]) -> int:

@@ -78,6 +78,11 @@ REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
     ),
     "paused": ({"target": TARGET}, "paused", ["Patroni is paused", "patronictl resume"]),
     "a mount point": ({"target": TARGET}, "mounted", ["on @fake/node3 is a mount point"]),
+    "a tablespace in the backup": (
+        {"target": TARGET},
+        "tablespaces",
+        ["the backup has tablespaces", "far at /srv/far", "restore by hand"],
+    ),
     "another restore": (
         {"target": TARGET, "confirm": "pgha"},
         "another_restore",

@@ -237,6 +237,32 @@ def test_a_wrong_target_stops_nobody(cluster: None, target: str, says: str) -> N
         undo("")  # where it was refused at once there is nothing to give up
 
 
+@pytest.fixture
+def backup_with_a_tablespace(cluster: None) -> Iterator[None]:
+    """The newest backup has one that is gone since."""
+    for node in bed.NODES:
+        bed.on(node, "install -d -o postgres -g postgres /srv/far")
+    try:
+        bed.sql(bed.primary(), "CREATE TABLESPACE far LOCATION '/srv/far'")
+        bed.on("pgbackrest", "systemctl start pgbackrest-backup@incr.service")
+        bed.sql(bed.primary(), "DROP TABLESPACE far")
+        yield
+    finally:
+        bed.on("pgbackrest", "systemctl start pgbackrest-backup@full.service")
+        for node in bed.NODES:
+            bed.on(node, "rm -r /srv/far")
+
+
+@pytest.mark.long
+def test_a_backup_with_tablespaces_is_refused(backup_with_a_tablespace: None) -> None:
+    run = restore("latest")
+    assert run.code != 0
+    assert (
+        "has tablespaces, and what lies there would be overwritten: far at /srv/far" in run.stderr
+    )
+    assert bed.healthy()
+
+
 @pytest.mark.long
 def test_killed_restores_are_finished_by_the_next(room: None) -> None:
     with bed.connect(bed.RW) as connection:

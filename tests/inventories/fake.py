@@ -119,6 +119,11 @@ _SITUATIONS = {
         ),
     ),
     "closed_source": ("node1", "ask --output=json info", [str(_noon), "null"]),
+    "tablespaces": (
+        "pgbackrest",
+        '--set="$label"',
+        _json.dumps([{"backup": [{"tablespace": [{"name": "far", "destination": "/srv/far"}]}]}]),
+    ),
     "another_database": ("node3", "mountpoint", _progress(system=8)),
     "no_room": ("node3", "mountpoint", _progress(free=300)),
     "mounted": ("node3", "mountpoint", _progress(fixed="mount")),
@@ -190,6 +195,7 @@ def _answers(name):
         "json_build_object": _json.dumps(_psql),
         "mountpoint": _progress(),
         "ask --output=json info": _restorable,
+        '--set="$label"': '[{"backup": [{"tablespace": null}]}]',
         "repo-ls --recurse": [*_archive, "end"],
         "--output=json": "[]",
     }
