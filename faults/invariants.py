@@ -143,6 +143,8 @@ _HISTORY = re.compile(r"^([0-9A-F]{8})\.history(-[0-9a-f]{40})?(\.\w+)?$")
 def gaps(files: Iterable[str]) -> list[str]:
     """The archive has all WAL without a gap, and each timeline's history but the first.
 
+    The first may be any, in an archive that is younger: nothing there comes before it.
+
     + files: names of files in the archive, without their directories
     """
     names = list(files)
@@ -150,8 +152,8 @@ def gaps(files: Iterable[str]) -> list[str]:
     segments = sorted({match[1] for name in names if (match := _SEGMENT.match(name))})
     if not segments:
         return ["there is no WAL in the archive"]
-    timelines = {name[:8] for name in segments} - {"00000001"}
-    without = [f"timeline {one} has no history file" for one in sorted(timelines - histories)]
+    _, *later = sorted({name[:8] for name in segments})
+    without = [f"timeline {one} has no history file" for one in later if one not in histories]
     return wal.missing(segments[0], segments) + without
 
 

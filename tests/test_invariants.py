@@ -129,6 +129,12 @@ def test_the_archive_is_whole() -> None:
     assert invariants.gaps(files) == []
 
 
+def test_an_archive_that_is_younger_than_its_first_timeline_is_whole() -> None:
+    files = [segment(4, 9), segment(4, 10), segment(5, 10), "00000005.history"]
+    assert invariants.gaps(files) == []
+    assert invariants.gaps(files[:-1]) == ["timeline 00000005 has no history file"]
+
+
 @pytest.mark.parametrize(
     ("files", "told"),
     [
