@@ -1,7 +1,7 @@
 """One testbed for all e2e tests; each test finds a healthy cluster and leaves one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -14,6 +14,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.e2e)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say at once why a test failed: an hour later the hosts tell nothing of it any more."""
+    report = yield
+    if report.failed:
+        terminal = item.config.pluginmanager.getplugin("terminalreporter")
+        terminal.write_line(f"\n{report.longreprtext}")
+    return report
 
 
 @pytest.fixture(scope="session")
