@@ -182,8 +182,8 @@ def install(host: Host) -> None:
     names = Platform("debian", "", 18).packages(frozenset(host.groups), in_container=True)
     quiet = f"mkdir -p {Path(NO_MAIN_CLUSTER.path).parent}"
     quiet += f" && echo {shlex.quote(NO_MAIN_CLUSTER.content)} > {NO_MAIN_CLUSTER.path}"
-    script = f"{quiet}; systemctl -q mask etcd; {APT} update"
-    script += f" && {APT} install -y --no-install-recommends {' '.join(names)}"
+    script = f"{quiet}; systemctl -q mask etcd; {APT} apt update"
+    script += f" && apt install -y --no-install-recommends {' '.join(names)}"
     run(f"the floor on {host.name}", ["docker", "exec", host.container, "sh", "-c", script])
 
 

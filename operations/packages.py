@@ -58,9 +58,9 @@ def installed(cluster: Cluster, platform: Platform, names: list[str]) -> Command
     quoted = [QuoteString(name) for name in missing]
     if platform.is_debian:
         yield from repositories.before_apt(cluster, platform, missing)
-        yield StringCommand(f"{repositories.APT} update")
+        yield StringCommand(f"{repositories.APT} apt update")
         yield StringCommand(
-            f"{repositories.APT} install -y --no-install-recommends", *quoted, OR_SAY
+            f"{repositories.APT} apt install -y --no-install-recommends", *quoted, OR_SAY
         )
     else:
         yield from repositories.before_dnf(cluster, platform)

@@ -12,13 +12,15 @@ NO_MAIN_CLUSTER = File(
     "/etc/postgresql-common/createcluster.conf",
     "# Written by pgha: Patroni makes the cluster.\ncreate_main_cluster = false\n",
 )
-# Another apt is left to end: of a host's first daily update, or of a run that was killed. By itself
-# apt waits for dpkg's lock only, not for those of its lists and of its cache.
+# Another apt is waited for, ten minutes or so: of a host's first daily update, or of a run that was
+# killed. By itself apt waits for dpkg's lock only, not for those of its lists and of its cache.
 APT = (
-    "for second in $(seq 600); do find /proc/[0-9]*/fd -lname '/var/*/apt/*/lock' -print -quit"
-    " 2>/dev/null | grep -q . || break; sleep 1; done &&"
-    " DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
-    " -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
+    "apt() { for turn in $(seq 300); do"
+    " said=$(LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
+    ' -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" 2>&1)'
+    ' && { echo "$said"; return; };'
+    ' case $said in *"Could not get lock"*) sleep 1;; *) break;; esac;'
+    ' done; echo "$said" >&2; return 1; };'
 )
 # PGDG signs what it builds for ARM with a key of its own.
 PGDG_KEY = "PGDG-RPM-GPG-KEY-$(uname -m | sed -n 's/aarch64/AARCH64-/p')RHEL"
@@ -39,7 +41,7 @@ def before_apt(cluster: Cluster, platform: Platform, missing: list[str]) -> Comm
         yield StringCommand("systemctl mask etcd.service")
     if cluster.packages.source == "pgdg":
         # Debian's and Ubuntu's own package brings PGDG's key: nothing unsigned is ever trusted.
-        yield StringCommand(f"{APT} update && {APT} install -y --no-install-recommends"
+        yield StringCommand(f"{APT} apt update && apt install -y --no-install-recommends"
                             " postgresql-common ca-certificates")  # fmt: skip
         yield from config_files.written([_pgdg_source(cluster, platform)])
 
