@@ -9,7 +9,6 @@ from pyinfra.api import operation
 
 from cluster import Cluster, Host
 from credentials import Secrets
-from decisions import PatroniMember
 from facts.archive import ArchivedSegment, BackupCheck, SwitchedWal
 from facts.component import Component
 from facts.network import InterfaceOf
@@ -31,7 +30,8 @@ from platforms import Platform
 ARCHIVE_SECONDS = 60.0
 # Whether WAL arrives at all is a proof of its own: `check` need not wait again when that failed.
 CHECK_SECONDS, CHECK_SECONDS_WITHOUT_ARCHIVE = 60, 2
-# A busy HAProxy deals its turns to others too: rounds before a replica counts as missing.
+# A busy HAProxy deals its turns to others too, and a busy replica may tell too late that it
+# streams: rounds before one counts as missing.
 ROUNDS_OF_READS = 3
 
 
@@ -63,7 +63,7 @@ def routing(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets) 
         report.record(judgement_access.writes(cluster, here, members, sessions))
         sessions = ask(cluster.pgbouncer.port, 1)
         report.record(judgement_access.pooled(cluster, here, members, sessions))
-        report.record(_reads(cluster, here, members, ask))
+        report.record(_reads(cluster, here, ask))
     host.noop("proofs change nothing")
     yield from ()
 
@@ -188,15 +188,11 @@ def _sessions(
     return found or []
 
 
-def _reads(
-    cluster: Cluster,
-    here: Host,
-    members: list[PatroniMember],
-    ask: Callable[[int, int], list[Session]],
-) -> Proof:
-    times = 2 * len(judgement_access.healthy_replicas(members)) or 1
+def _reads(cluster: Cluster, here: Host, ask: Callable[[int, int], list[Session]]) -> Proof:
     sessions: list[Session] = []
     for _ in range(ROUNDS_OF_READS):
+        members = judgement.answering(cluster, views(cluster))
+        times = 2 * len(judgement_access.healthy_replicas(members)) or 1
         sessions += ask(cluster.haproxy.ro_port, times)
         proof = judgement_access.reads(cluster, here, members, sessions)
         if proof.status != "failed":
