@@ -12,6 +12,10 @@ import wal
 from decisions import Refusal
 from recovery_target import LSN, Target, position, shown
 
+BY_HAND = (
+    "restore by hand, with Patroni stopped on all members: https://pgbackrest.org/user-guide.html."
+)
+
 
 @dataclass(frozen=True)
 class Backup:
@@ -140,6 +144,24 @@ def route(target: Target, backups: Sequence[Backup], archive: Archive, now: floa
         _refuse_gap(target, found[0], archive, way)
     # Only WAL knows where a transaction or a restore point is: older backups are tried, too.
     return Route(found if target.kind in ("xid", "name") else found[:1], timeline)
+
+
+def without_tablespaces(way: Route, found: Mapping[str, Sequence[str]]) -> Route:
+    """Return the way with those backups only that lie beside the data; raises Refusal for none.
+
+    A tablespace is restored to where it was, over what may lie there by now.
+
+    + found: the tablespaces in each backup, by its label
+    """
+    backups = tuple(backup for backup in way.backups if not found[backup.label])
+    if not backups:
+        label = way.backups[0].label
+        raise Refusal(
+            f"{label} has tablespaces, and what lies there would be overwritten:"
+            f" {', '.join(found[label])}",
+            BY_HAND,
+        )
+    return Route(backups, way.timeline)
 
 
 def tries(backups: Sequence[Backup], segment_bytes: int) -> tuple[str, ...]:

@@ -64,8 +64,8 @@ class RestorableBackups(FactBase[Restorable | None]):
         )
 
 
-class BackupTablespaces(FactBase[list[str] | None]):
-    """Return the tablespaces in backups, such as "far at /srv/far", or None for "cannot tell".
+class BackupTablespaces(FactBase[dict[str, list[str]] | None]):
+    """Return the tablespaces in each backup, such as "far at /srv/far"; None for "cannot tell".
 
     + stanza: name of the stanza
     + labels: of the backups
@@ -89,12 +89,16 @@ class BackupTablespaces(FactBase[list[str] | None]):
         )
 
     @override
-    def process(self, output: list[str]) -> list[str] | None:
+    def process(self, output: list[str]) -> dict[str, list[str]] | None:
         answers = [json.loads(line) for line in output if line]
         if None in answers:
             return None
-        spaces = [one for answer in answers for one in answer[0]["backup"][0]["tablespace"] or []]
-        return sorted({f"{one['name']} at {one['destination']}" for one in spaces})
+        return {
+            one["label"]: [
+                f"{space['name']} at {space['destination']}" for space in one["tablespace"] or []
+            ]
+            for one in (answer[0]["backup"][0] for answer in answers)
+        }
 
 
 class ArchiveListing(FactBase[Archive | None]):

@@ -23,16 +23,13 @@ from facts.restore import Progress
 from operations import backup_places
 from operations.peers import ask
 from operations.restore_plan import Plan, stamp, work_dir
-from recovery import Archive, Backup, Route, route, tries
+from recovery import BY_HAND, Archive, Backup, Route, route, tries, without_tablespaces
 from recovery_target import Target, parse
 
 FIXED = {
     "mount": "is a mount point or a link: it cannot be renamed, and would have to be overwritten",
     "tablespace": "has tablespaces: those lie elsewhere, and would be overwritten",
 }
-BY_HAND = (
-    "restore by hand, with Patroni stopped on all members: https://pgbackrest.org/user-guide.html."
-)
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def new(
     target = parse(text)
     backups, archive = held(place)
     way = route(target, backups["backups"], archive, backups["now"])
-    _refuse_tablespaces(place, way)
+    way = without_tablespaces(way, _tablespaces(place, way))
     need = _refuse_want_of_room(cluster, way, found)
     known = [archive.newest_timeline]
     known += [one["timeline"] for host_ in found.values() for one in host_["directories"].values()]
@@ -123,18 +120,15 @@ def _is_foreign(cluster: Cluster, system: str, found: Mapping[str, Progress]) ->
     return bool(there - {"", system})
 
 
-def _refuse_tablespaces(place: Place, way: Route) -> None:
-    """Refuse (Refusal) what would not only be restored beside the data, but elsewhere, too."""
+def _tablespaces(place: Place, way: Route) -> dict[str, list[str]]:
+    """Return the tablespaces in each backup of the way; raises DeployError for "cannot tell"."""
     labels = [backup.label for backup in way.backups]
-    found = ask(place.host, BackupTablespaces, labels=labels, **place.asked)
+    found: dict[str, list[str]] | None = ask(
+        place.host, BackupTablespaces, labels=labels, **place.asked
+    )
     if found is None:
         raise _silent(place)
-    if found:
-        raise Refusal(
-            f"the backup has tablespaces, and what lies there would be overwritten:"
-            f" {', '.join(found)}",
-            BY_HAND,
-        )
+    return found
 
 
 def _refuse_want_of_room(cluster: Cluster, way: Route, found: Mapping[str, Progress]) -> int:

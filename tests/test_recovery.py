@@ -19,6 +19,7 @@ from recovery import (
     route,
     segment,
     tries,
+    without_tablespaces,
 )
 from recovery_target import Target, parse, position, shown
 
@@ -242,6 +243,13 @@ def test_without_a_backup_or_with_none_on_the_way_there_is_no_way() -> None:
         route(Target("latest"), [], ARCHIVE, NOW)
     with pytest.raises(Refusal, match="no backup lies on the way to timeline 4"):
         route(Target("latest"), [GIVEN_UP], ARCHIVE, NOW)
+
+
+def test_backups_with_tablespaces_are_left_out_and_refused_where_there_is_no_other() -> None:
+    found = {NEW.label: ["far at /srv/far"], MIDDLE.label: [], OLD.label: ["far at /srv/far"]}
+    assert without_tablespaces(Route((NEW, MIDDLE, OLD), 4), found) == Route((MIDDLE,), 4)
+    with pytest.raises(Refusal, match=f"{NEW.label} has tablespaces.*: far at /srv/far"):
+        without_tablespaces(Route((NEW, OLD), 4), found)
 
 
 def test_each_older_backup_replays_up_to_the_end_of_the_next() -> None:

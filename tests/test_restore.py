@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "a tablespace in the backup": (
         {"target": TARGET},
         "tablespaces",
-        ["the backup has tablespaces", "far at /srv/far", "restore by hand"],
+        ["20260301-010000F has tablespaces", "far at /srv/far", "restore by hand"],
     ),
     "another restore": (
         {"target": TARGET, "confirm": "pgha"},

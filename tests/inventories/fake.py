@@ -69,6 +69,7 @@ _noon, _backup = 1772366400, {
     "archive": {"start": f"{1:08X}{0:08X}{2:08X}", "stop": f"{1:08X}{0:08X}{2:08X}"},
     "lsn": {"start": "0/2000028", "stop": "0/2000100"},
 }  # fmt: skip
+_far = _backup | {"tablespace": [{"name": "far", "destination": "/srv/far"}]}
 _restorable = [str(_noon), _json.dumps([{"db": [{"id": 1, "system-id": 7}], "backup": [_backup]}])]
 _archive = [f"{1:08X}{0:08X}{number:08X}" for number in range(1, 10)]
 
@@ -122,7 +123,7 @@ _SITUATIONS = {
     "tablespaces": (
         "pgbackrest",
         '--set="$label"',
-        _json.dumps([{"backup": [{"tablespace": [{"name": "far", "destination": "/srv/far"}]}]}]),
+        _json.dumps([{"backup": [_far]}]),
     ),
     "another_database": ("node3", "mountpoint", _progress(system=8)),
     "no_room": ("node3", "mountpoint", _progress(free=300)),
@@ -195,7 +196,7 @@ def _answers(name):
         "json_build_object": _json.dumps(_psql),
         "mountpoint": _progress(),
         "ask --output=json info": _restorable,
-        '--set="$label"': '[{"backup": [{"tablespace": null}]}]',
+        '--set="$label"': _json.dumps([{"backup": [_backup | {"tablespace": None}]}]),
         "repo-ls --recurse": [*_archive, "end"],
         "--output=json": "[]",
     }
