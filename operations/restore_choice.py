@@ -13,12 +13,7 @@ from pyinfra.api.exceptions import DeployError
 from cluster import Cluster
 from decisions import PatroniMember, Refusal, leader
 from facts.patroni import PatroniStatus
-from facts.restorable import (
-    ArchiveListing,
-    BackupTablespaces,
-    Restorable,
-    RestorableBackups,
-)
+from facts.restorable import ArchiveListing, BackupTablespaces, Restorable, RestorableBackups
 from facts.restore import Progress
 from operations import backup_places
 from operations.peers import ask
