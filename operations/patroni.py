@@ -13,7 +13,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 import plan
 from cluster import ETCDCTL, REPLICA_FILL, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
-from decisions import APPLIED, PatroniMember
+from decisions import PatroniMember
 from facts.component import ComponentState
 from facts.patroni import PatroniCluster
 from identities import AUTHORITY, Identity
@@ -21,6 +21,7 @@ from operations import Commands, application, config_files, patroni_changes, pgb
 from operations.config_files import Directory, File
 from operations.waiting import wait_until
 from platforms import Platform
+from reconciliation import APPLIED
 
 UNIT, HANDED_OVER = "patroni.service", "/usr/local/sbin/pgha-handed-over"
 # Whoever copies the database or replays WAL is at work, however long that takes.

@@ -15,7 +15,6 @@ from decisions import (
     Refusal,
     leader,
     next_restart,
-    reconcile,
     switchover_candidate,
 )
 from facts.patroni import PatroniConfig, PatroniStatus
@@ -23,6 +22,7 @@ from facts.patroni_applied import Applied, AppliedConfiguration
 from operations import Commands
 from operations.waiting import wait_until
 from platforms import Platform
+from reconciliation import reconcile
 
 # A loop_wait is 10 s; a checkpoint before a restart may take minutes.
 SETTLED_SECONDS = 600.0

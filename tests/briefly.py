@@ -39,7 +39,6 @@ from typing import Any
 import authorities
 from certificates import new_authority, sign, utc_now
 from cluster import Cluster
-from decisions import APPLIED
 from facts.component import ComponentState, PathState, UnitState
 from facts.handshakes import Handshake
 from facts.identities import Shown
@@ -47,6 +46,7 @@ from facts.restorable import Restorable
 from operations.config_files import Directory, File
 from operations.restore_plan import Plan
 from operations.restore_table import Wish
+from reconciliation import APPLIED
 from recovery import Archive, Backup
 from tests.clusters import AUTHORITY, REQUEST, STAGES, STRANGER
 
