@@ -65,7 +65,7 @@ class RestorableBackups(FactBase[Restorable | None]):
 
 
 class BackupTablespaces(FactBase[dict[str, list[str]] | None]):
-    """Return the tablespaces in each backup, such as "far at /srv/far"; None for "cannot tell".
+    """Return the tablespaces in each backup that can be read, such as "far at /srv/far".
 
     + stanza: name of the stanza
     + labels: of the backups
@@ -89,15 +89,15 @@ class BackupTablespaces(FactBase[dict[str, list[str]] | None]):
         )
 
     @override
-    def process(self, output: list[str]) -> dict[str, list[str]] | None:
+    def process(self, output: list[str]) -> dict[str, list[str]]:
+        # Of a backup that cannot be read pgBackRest tells nothing, and ends well.
         answers = [json.loads(line) for line in output if line]
-        if None in answers:
-            return None
         return {
             one["label"]: [
                 f"{space['name']} at {space['destination']}" for space in one["tablespace"] or []
             ]
-            for one in (answer[0]["backup"][0] for answer in answers)
+            for answer in answers
+            for one in (answer[0]["backup"] if answer else [])
         }
 
 

@@ -63,15 +63,11 @@ def held(place: Place) -> tuple[Restorable, Archive]:
     backups = ask(place.host, RestorableBackups, **place.asked)
     archive = ask(place.host, ArchiveListing, **place.asked)
     if backups is None or archive is None:
-        raise _silent(place)
+        raise DeployError(
+            f"pgBackRest on {place.host} does not tell what the repository holds\n"
+            f"    HINT: run `sudo -u postgres pgbackrest --stanza={place.stanza} info` there."
+        )
     return backups, archive
-
-
-def _silent(place: Place) -> DeployError:
-    return DeployError(
-        f"pgBackRest on {place.host} does not tell what the repository holds\n"
-        f"    HINT: run `sudo -u postgres pgbackrest --stanza={place.stanza} info` there."
-    )
 
 
 def new(
@@ -110,19 +106,23 @@ def new(
 def _is_foreign(cluster: Cluster, system: str, found: Mapping[str, Progress]) -> bool:
     """Say whether what runs was not born as the database that the repository has backups of."""
     data = cluster.postgresql.data_dir
-    there = {one["directories"][data]["system"] for one in found.values()
-             if data in one["directories"]}  # fmt: skip
+    directories = (one["directories"] for one in found.values())
+    there = {one[data]["system"] for one in directories if data in one}
     return bool(there - {"", system})
 
 
 def _tablespaces(place: Place, way: Route) -> dict[str, list[str]]:
     """Return the tablespaces in each backup of the way; raises DeployError for "cannot tell"."""
     labels = [backup.label for backup in way.backups]
-    found: dict[str, list[str]] | None = ask(
-        place.host, BackupTablespaces, labels=labels, **place.asked
-    )
-    if found is None:
-        raise _silent(place)
+    found = ask(place.host, BackupTablespaces, labels=labels, **place.asked) or {}
+    for label in labels:
+        if label not in found:
+            which = f"--stanza={place.stanza} --repo={place.repository} --set={label}"
+            raise DeployError(
+                f"pgBackRest on {place.host} does not tell what is in the backup {label}\n"
+                f"    HINT: run `sudo -u postgres pgbackrest {which} info` there; if it is damaged,"
+                " docs/operations.md says how to do without it."
+            )
     return found
 
 
