@@ -78,7 +78,7 @@ test-el: .venv/ready  ## deploys, failovers, backups, a restore on look-alikes o
 	$(call on_a_look_alike,el8,$(EL_TESTS))
 	$(call on_a_look_alike,el9,$(EL_TESTS))
 
-test-all: test test-long el-smoke test-faults test-el bench bench-failover bench-backup  ## tests and measurements (half a day)
+test-all: test test-long test-backup test-faults test-el bench bench-failover bench-backup  ## tests and measurements (half a day)
 
 bench: .venv/ready  ## measure deploys, and write docs/benchmarks.md
 	$(BIN)/python bench/deploy.py

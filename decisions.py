@@ -69,7 +69,8 @@ def etcd_start(
     if formed:
         raise Refusal(
             f"{host} has no etcd data, and no quorum answers that {', '.join(formed)} had formed",
-            "start the other etcd members first; if they are lost, see docs/operations.md.",
+            "start the other etcd members first; if they are lost: docs/operations.md,"
+            ' "etcd has lost its quorum".',
         )
     return "first start"
 
@@ -225,5 +226,5 @@ def may_replace_authority(members: Sequence[PatroniMember]) -> None:
         what = f"{sick[0]} neither leads nor streams" if sick else "nobody leads"
         raise Refusal(
             f"{what}: the authority is replaced when all is well",
-            "see `patronictl list`; a host that is gone has to be taken out of the inventory.",
+            "see `patronictl list`; a host that is gone has to be replaced first.",
         )

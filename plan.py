@@ -253,6 +253,6 @@ def refuse_part_of_the_cluster() -> None:
     if missing:
         raise DeployError(
             f"{missing[0]} is not part of this run, and would not believe the others any more\n"
-            "    HINT: leave --limit and --exclude out. A host that is gone has to be taken out of"
-            " the inventory first."
+            "    HINT: leave --limit and --exclude out. A host that is gone has to be replaced"
+            " first."
         )

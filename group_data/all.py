@@ -78,7 +78,7 @@ haproxy_ro_port = 5001
 haproxy_stats_port = 7000  # listens on 127.0.0.1 only
 # With several HAProxy hosts: an address that one of them has at a time, for clients to connect to.
 haproxy_virtual_ip = None  # such as "10.0.0.30", in the network of the HAProxy hosts
-haproxy_check_ms = None  # fast 1000, relaxed 2000; half of that while something changes
+haproxy_check_ms = None  # fast 1000, relaxed 2000; half of that for writes
 haproxy_ro_maximum_lag_mib = 64  # a replica that lacks more WAL gets no new readers
 haproxy_ro_fallback = "leader"  # leader | none: who is read from when no replica is left
 haproxy_max_connections = 4000

@@ -117,7 +117,7 @@ def same_pgbackrest(cluster: Cluster, here: Host, platform: Platform) -> Command
     if mine and theirs and mine != theirs:
         raise OperationError(
             f"pgBackRest is {mine} on {here.name} and {theirs} on {cluster.repository.name}\n"
-            "    HINT: install the same version on both, then run this again."
+            '    HINT: install the same version on both (docs/operations.md, "Upgrade packages").'
         )
     host.noop(f"pgBackRest is {mine} here and {theirs or 'unknown'} on the repository host")
     yield from ()

@@ -100,8 +100,8 @@ def everybody(cluster: Cluster, platform: Platform) -> dict[str, Progress]:
         if member.name not in active:
             raise DeployError(
                 f"{member.name} is not part of this run, and could bring the old data back\n"
-                "    HINT: leave --limit and --exclude out. A host that is gone has to be taken out"
-                " of the inventory first."
+                "    HINT: leave --limit and --exclude out. A host that is gone has to be replaced"
+                " first."
             )
     if not any(member.name in active for member in cluster.etcd_members):
         raise DeployError(
