@@ -27,10 +27,11 @@ class Archive:
     def answers(self, status: int) -> None:
         self.status.write_text(str(status))
 
-    def get(self, name: str) -> int:
-        path = f"{self.folder}:{os.environ['PATH']}"
-        command = ["/bin/sh", str(self.folder / "get"), name, "pg_wal/RECOVERYXLOG"]
-        return subprocess.run(command, cwd=self.folder, env={"PATH": path}, timeout=30).returncode
+    def get(self, name: str, path: str = "pg_wal/RECOVERYXLOG") -> int:
+        search = f"{self.folder}:{os.environ['PATH']}"
+        command = ["/bin/sh", str(self.folder / "get"), name, path]
+        environment = {"PATH": search}
+        return subprocess.run(command, cwd=self.folder, env=environment, timeout=30).returncode
 
     @property
     def asked(self) -> list[str]:
@@ -136,3 +137,12 @@ def test_a_question_of_long_ago_does_not_count(archive: Archive) -> None:
     archive.forget("asked", 61)
     assert archive.get(SEGMENT) == 1
     assert archive.asked == []
+
+
+@pytest.mark.parametrize("status", [0, 1, AWAY])
+def test_pg_rewind_is_never_told_no_without_a_question(archive: Archive, status: int) -> None:
+    """It ends at the first no, and its absolute path is how it is known."""
+    archive.answers(status)
+    told = [archive.get(SEGMENT, f"/data/pgdata/pg_wal/{SEGMENT}") for _ in range(3)]
+    assert told == [min(status, 1)] * 3
+    assert archive.asked == [SEGMENT] * 3
