@@ -93,6 +93,7 @@ class PatroniMember:
     + role, state: "leader" and "running", or "replica" and "streaming", when all is well; a
       replica that confirms commits is a "quorum_standby" or "sync_standby"
     + lag: in bytes, None when unknown
+    + replayed: up to which position in WAL, in bytes; None when unknown, or for a leader
     + pending_restart: a changed parameter waits for a restart
     + lowers: among these is one that no standby may have lower than its primary, and it goes down
     + only_lowers: there is no other kind among them
@@ -106,6 +107,7 @@ class PatroniMember:
     pending_restart: bool = False
     lowers: bool = False
     only_lowers: bool = False
+    replayed: int | None = None
 
     @property
     def is_leader(self) -> bool:

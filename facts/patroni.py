@@ -82,6 +82,7 @@ class Status(Member):
 
     lowers: bool
     only_lowers: bool
+    replayed: int | None
 
 
 class PatroniStatus(FactBase[list[Status] | None]):
@@ -129,6 +130,7 @@ def _status(name: str, answer: dict[str, Any], written: int) -> Status:
         pending_restart=bool(answer.get("pending_restart")),
         lowers=bool(lowered),
         only_lowers=bool(lowered) and lowered == set(reasons),
+        replayed=_lsn(answer, "replayed_location") or None,
     )
 
 

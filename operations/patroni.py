@@ -11,11 +11,12 @@ from pyinfra import host, state
 from pyinfra.api import QuoteString, StringCommand, operation
 
 import plan
+import wal
 from cluster import ETCDCTL, REPLICA_FILL, SOCKET_DIR, Cluster, Host
 from credentials import Secrets
 from decisions import PatroniMember
 from facts.component import ComponentState
-from facts.patroni import PatroniCluster
+from facts.patroni import PatroniCluster, PatroniStatus
 from identities import AUTHORITY, Identity
 from operations import Commands, application, config_files, patroni_changes, pgbouncer, selinux
 from operations.config_files import Directory, File
@@ -24,10 +25,12 @@ from platforms import Platform
 from reconciliation import APPLIED
 
 UNIT, HANDED_OVER = "patroni.service", "/usr/local/sbin/pgha-handed-over"
-# Whoever copies the database or replays WAL is at work, however long that takes.
-BUSY = frozenset(
-    {"initializing new cluster", "creating replica", "starting", "in archive recovery"}
-)
+# Whoever copies the database, or replays WAL before it answers, is at work however long it takes.
+BUSY = frozenset({"initializing new cluster", "creating replica", "starting"})
+# So Patroni calls whoever replays what the archive has, and whoever waits in vain for a primary.
+REPLAYING = "in archive recovery"
+# Who replays all that is archived is no further behind; each minute a segment is (archive_timeout).
+NEAR_BYTES = 4 * wal.SEGMENT_BYTES
 # A member that neither works nor streams for so long will not do so by itself.
 SETTLED_SECONDS = 600.0
 LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
@@ -148,8 +151,16 @@ def healthy(cluster: Cluster, here: Host) -> Commands:
         seen = next((m for m in _members(cluster, here) or [] if m.name == here.name), None)
         return seen is not None and seen.is_healthy
 
+    replayed = 0
+
     def busy() -> bool:
-        return seen is not None and seen.state in BUSY
+        nonlocal replayed
+        if seen is None or seen.state != REPLAYING:
+            return seen is not None and seen.state in BUSY
+        if seen.lag is not None and seen.lag < NEAR_BYTES:
+            return False
+        before, replayed = replayed, max(replayed, _replayed(cluster, here))
+        return replayed > before
 
     if state.is_executing:
         wait_until("leading or streaming", ready, SETTLED_SECONDS, LOOK_HINT, busy)
@@ -215,6 +226,11 @@ def _is_stale(found: ComponentState, cluster: Cluster, platform: Platform) -> bo
     """Say whether Patroni has not acted on its file yet: it writes pg_hba.conf when it does."""
     written, hba = found["paths"][platform.patroni_config], found["paths"].get(_hba_file(cluster))
     return hba is not None and hba["mtime"] < written["mtime"]
+
+
+def _replayed(cluster: Cluster, here: Host) -> int:
+    found = host.get_fact(PatroniStatus, urls={here.name: cluster.rest_url(here)})
+    return (found[0]["replayed"] if found else None) or 0
 
 
 def _members(cluster: Cluster, here: Host) -> list[PatroniMember] | None:

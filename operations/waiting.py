@@ -23,7 +23,7 @@ def wait_until(
     + seconds: how long to wait since `busy()` was last seen, or since the beginning
     + busy: says that work goes on whose length nobody knows, such as the copy of a database
     """
-    started = told = time.monotonic()
+    began = started = told = time.monotonic()
     while not ready():
         now = time.monotonic()
         if busy():
@@ -34,7 +34,7 @@ def wait_until(
             )
         if now - told > NEWS_SECONDS:
             told = now
-            host.log(f"still waiting: {what} ({now - started:.0f} s)")
+            host.log(f"still waiting: {what} ({now - began:.0f} s)")
         time.sleep(PAUSE_SECONDS)
 
 

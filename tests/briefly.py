@@ -5,9 +5,9 @@
                     "absent" or "changed", gives single values, and adds paths of others
     EtcdHealth:     [node1, node2], those that are healthy
     EtcdMembers:    [1a node1 10.0.0.11], id, name ("-" before its first start) and address
-    PatroniCluster: {node1: leader, node2: streaming pending, node3: streaming lag=7}
+    PatroniCluster: {node1: leader, node2: streaming pending, node3: replaying lag=7}
     PatroniStatus:  the same; "confirms" commits; "lowers" or "only_lowers" what standbys must not
-                    have lower, or "unreachable"
+                    have lower, "replayed=7", or "unreachable"
     PatroniConfig:  {but: {ttl: 45}}, over what the settings want; `foreign` if never marked ours
     AppliedConfiguration: the same for the member's configuration, and {waiting: [max_connections],
                     flagged: true, reloaded: false, loaded: false} where that is so
@@ -44,6 +44,7 @@ from facts.handshakes import Handshake
 from facts.identities import Shown
 from facts.restorable import Restorable
 from operations.config_files import Directory, File
+from operations.patroni import REPLAYING
 from operations.restore_plan import Plan
 from operations.restore_table import Wish
 from reconciliation import APPLIED
@@ -123,10 +124,11 @@ def patroni_cluster(brief: Mapping[str, str], _: Asked) -> list[dict[str, Any]]:
 def _patroni_member(name: str, words: list[str]) -> dict[str, Any]:
     leads, lags = "leader" in words, [word for word in words if word.startswith("lag=")]
     lag = int(lags[0].removeprefix("lag=")) if lags else 0
+    state = REPLAYING if words[0] == "replaying" else words[0]
     return {
         "name": name,
         "role": "leader" if leads else "quorum_standby" if "confirms" in words else "replica",
-        "state": "running" if leads else words[0],
+        "state": "running" if leads else state,
         "timeline": 1,
         "lag": None if leads else lag,
         "pending_restart": "pending" in words,
@@ -139,6 +141,7 @@ def patroni_status(brief: Mapping[str, str], _: Asked) -> list[dict[str, Any]]:
         | {
             "lowers": "lowers" in text,
             "only_lowers": "only_lowers" in text,
+            "replayed": int(text.rpartition("replayed=")[2]) if "replayed=" in text else None,
         }
         for name, text in brief.items()
     ]

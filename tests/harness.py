@@ -249,7 +249,16 @@ def _noting_what_is_wanted(here: FakeHost) -> Callable[..., ComponentState]:
 
 
 def _looks_a_few_times(
-    what: str, ready: Callable[[], bool], seconds: float, hint: str, *_: object
+    what: str,
+    ready: Callable[[], bool],
+    seconds: float,
+    hint: str,
+    busy: Callable[[], bool] = lambda: False,
 ) -> None:
-    if not any(ready() for _ in range(4)):
-        raise OperationError(f"{what} did not happen within {seconds} s\n    HINT: {hint}")
+    patience, looks = 4, 0
+    while not ready():
+        looks += 1
+        assert looks < 30, f"{what} would be waited for without an end"
+        patience = 4 if busy() else patience - 1
+        if not patience:
+            raise OperationError(f"{what} did not happen within {seconds} s\n    HINT: {hint}")
