@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from gevent.lock import BoundedSemaphore
-from pyinfra import host
+from pyinfra import host, inventory
 from pyinfra.api import OperationError, StringCommand, operation
 from pyinfra.api.exceptions import DeployError
 
 from backup_repositories import MAIN
 from cluster import Cluster
 from decisions import Refusal
+from facts.etcd import EtcdHealth
 from facts.patroni import PatroniConfig
 from facts.restore import Progress
 from operations import Commands, agreement, config_files, restore_choice, restore_plan
@@ -76,6 +77,8 @@ def agreed(
             try:
                 refuse_pause(cluster)
                 one, lines = made(found)
+                if one.host:  # nobody, where what was begun is given up and nobody has to stop
+                    refuse_without_etcd(cluster)
             except Refusal as refusal:
                 raise DeployError(str(refusal)) from None
             agreement.agree(cluster.general.name, lines)
@@ -101,10 +104,22 @@ def _going_on(cluster: Cluster, text: str, plan: Plan | None) -> tuple[Plan, lis
 
 def refuse_pause(cluster: Cluster) -> None:
     """Refuse (Refusal) while Patroni is paused: it would start nothing that was restored."""
-    first = cluster.postgres_members[0]
-    live = ask(first.name, PatroniConfig, url=cluster.rest_url(first))
-    if live and live.get("pause"):
-        raise Refusal("Patroni is paused, and would start nothing", "`patronictl resume` first.")
+    for member in cluster.postgres_members:  # whose Patroni may be stopped
+        live = ask(member.name, PatroniConfig, url=cluster.rest_url(member))
+        if live is not None and live.get("pause"):
+            raise Refusal("Patroni is paused: it would start nothing", "`patronictl resume` first.")
+
+
+def refuse_without_etcd(cluster: Cluster) -> None:
+    """Refuse (Refusal) while no quorum of etcd answers: whoever is stopped could not lead again."""
+    active = {member.name for member in inventory.get_active_hosts()}
+    asked = [member.name for member in cluster.etcd_members if member.name in active]
+    told = (ask(name, EtcdHealth, endpoints=cluster.etcd_endpoints) for name in asked)
+    if not any(any((health or {}).values()) for health in told):  # without a quorum none commits
+        raise Refusal(
+            "no quorum of etcd answers, and without one nobody could lead what is restored",
+            'bring it back: docs/operations.md, "etcd has lost its quorum".',
+        )
 
 
 def files(

@@ -57,6 +57,11 @@ def test_a_dry_run_says_that_another_database_makes_room(secrets_file: Path) -> 
     assert "another database" not in restore("--dry", *given, secrets=secrets_file).stderr
 
 
+def test_etcd_may_be_away_from_the_host_that_is_asked_first(secrets_file: Path) -> None:
+    run = restore("--dry", *data(target=TARGET), secrets=secrets_file, situation="no_etcdctl")
+    assert run.code == 0, run.stderr
+
+
 REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "no target": ({}, "", ["no target is given", "a time with its zone"]),
     "nobody confirmed": ({"target": TARGET}, "", ["nobody confirmed", "-y is not enough"]),
@@ -77,6 +82,11 @@ REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
         ["@fake/node3 has 300 MiB free", "2158 MiB are needed", "before-*"],
     ),
     "paused": ({"target": TARGET}, "paused", ["Patroni is paused", "patronictl resume"]),
+    "no quorum": (
+        {"target": TARGET},
+        "no_quorum",
+        ["no quorum of etcd answers", "etcd has lost its quorum"],
+    ),
     "a mount point": ({"target": TARGET}, "mounted", ["on @fake/node3 is a mount point"]),
     "a tablespace in the backup": (
         {"target": TARGET},

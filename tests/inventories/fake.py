@@ -105,7 +105,7 @@ _SITUATIONS = {
         "PG_VERSION",
         _data("cluster", version="18", managed="1", scope="pgha", restoring="plan"),
     ),
-    "paused": ("node1", "/config", _json.dumps({"pause": True})),
+    "paused": ("node2", "/config", _json.dumps({"pause": True})),
     "backups_are_left": (
         "pgbackrest",
         "--output=json",
@@ -124,6 +124,12 @@ _SITUATIONS = {
         "pgbackrest",
         '--set="$label"',
         _json.dumps([{"backup": [_far]}]),
+    ),
+    "no_etcdctl": ("node1", "endpoint health", "[]"),
+    "no_quorum": (
+        "every host",
+        "endpoint health",
+        _json.dumps([one | {"health": False} for one in _health]),
     ),
     "another_database": ("node3", "mountpoint", _progress(system=8)),
     "no_room": ("node3", "mountpoint", _progress(free=300)),
@@ -152,7 +158,7 @@ _SITUATIONS = {
 
 def _answers(name):
     unlucky, asked, answer = _SITUATIONS[_os.environ.get("PGHA_FAKE", "")]
-    wrong = {asked: answer} if name == unlucky else {}
+    wrong = {asked: answer} if unlucky in (name, "every host") else {}
     usual = {
         "os-release": f"{_os_release}\npgha_sudo=yes\npgha_addresses=127.0.0.1,{_ADDRESSES[name]},",
         "PG_VERSION": _data(),
