@@ -11,7 +11,7 @@ from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 import plan
-from cluster import ETCDCTL, Cluster, Host
+from cluster import Cluster, Host
 from credentials import Secrets
 from decisions import EtcdLocal, EtcdMember, Refusal, etcd_start, would_lose_quorum
 from facts.component import Component, ComponentState
@@ -265,7 +265,7 @@ def _join(cluster: Cluster, here: Host, paths: _Paths, listed: list[EtcdMember])
     # would kill it while it learns who it is: it has a log then, and knows nobody for ever.
     yield StringCommand("systemctl stop", UNIT)
     url = cluster.etcd_peer_url(here)
-    etcdctl = StringCommand(ETCDCTL, "--endpoints", QuoteString(cluster.etcd_endpoints))
+    etcdctl = etcd_access.etcdctl(cluster)
     for member in listed:
         if url == member.peer_url or here.name == member.name:
             yield StringCommand(etcdctl, "member remove", QuoteString(member.id))

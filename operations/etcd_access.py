@@ -86,7 +86,7 @@ def client(cluster: Cluster, here: Host, secrets: Secrets, may_wait: bool = Fals
     if found and "root" in found:
         for user, role, password in _users(secrets):
             if role not in found.get(user, []):
-                yield _made(user, role, password)
+                yield _made(cluster, user, role, password)
     yield from config_files.written(different)
 
 
@@ -116,18 +116,17 @@ def guarded(cluster: Cluster, here: Host, secrets: Secrets) -> Commands:
     if is_guarded is not False:
         host.noop("etcd lets nobody in without a password")
         return
-    keys = QuoteString(cluster.patroni.namespace)
+    keys, ask = QuoteString(cluster.patroni.namespace), etcdctl(cluster)
     yield StringCommand(
-        "{", ETCDCTL, "role get patroni >/dev/null 2>&1 ||", ETCDCTL, "role add patroni; } &&",
-        ETCDCTL, "role grant-permission patroni --prefix=true readwrite", keys,
+        "{", ask, "role get patroni >/dev/null 2>&1 ||", ask, "role add patroni; } &&",
+        ask, "role grant-permission patroni --prefix=true readwrite", keys,
     )  # fmt: skip
     for user, role, password in _users(secrets):
-        yield _made(user, role, password)
+        yield _made(cluster, user, role, password)
     yield StringCommand(
         # etcd wants a user of this name; without a password, nobody comes in as that.
-        "{", ETCDCTL, "user get root >/dev/null 2>&1 ||",
-        ETCDCTL, "user add root --no-password; } &&",
-        ETCDCTL, "user grant-role root root &&", ETCDCTL, "auth enable",
+        "{", ask, "user get root >/dev/null 2>&1 ||", ask, "user add root --no-password; } &&",
+        ask, "user grant-role root root &&", ask, "auth enable",
     )  # fmt: skip
 
 
@@ -159,7 +158,12 @@ def forgotten(cluster: Cluster, secrets: Secrets) -> Commands:
         host.noop("others may still use the old passwords")
         return
     for name in old:
-        yield StringCommand(ETCDCTL, "user delete", QuoteString(name))
+        yield StringCommand(etcdctl(cluster), "user delete", QuoteString(name))
+
+
+def etcdctl(cluster: Cluster) -> StringCommand:
+    """Return etcdctl as it asks whoever answers: this host's own member may be down."""
+    return StringCommand(ETCDCTL, "--endpoints", QuoteString(cluster.etcd_endpoints))
 
 
 def _etcdctl(here: Host, secrets: Secrets) -> File:
@@ -182,17 +186,17 @@ def _users(secrets: Secrets) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def _made(user: str, role: str, password: str) -> StringCommand:
+def _made(cluster: Cluster, user: str, role: str, password: str) -> StringCommand:
     """Return the command that makes a user with a role.
 
     Other hosts do so at the same time. Whatever one of them changes between a login and a question
     makes etcd refuse the question, so it is asked again.
     """
-    name = QuoteString(user)
+    name, ask = QuoteString(user), etcdctl(cluster)
     make = StringCommand(
-        "{", ETCDCTL, "user get", name, ">/dev/null 2>&1 ||",
+        "{", ask, "user get", name, ">/dev/null 2>&1 ||",
         # A builtin of the shell: the password is in no process's arguments.
-        'printf "%s\\n" "$password" |', ETCDCTL, "user add", name, "--interactive=false; } &&",
-        ETCDCTL, "user grant-role", name, role,
+        'printf "%s\\n" "$password" |', ask, "user add", name, "--interactive=false; } &&",
+        ask, "user grant-role", name, role,
     )  # fmt: skip
     return StringCommand("read -r password;", repeated(make, TRIES), _stdin=f"{password}\n")

@@ -7,10 +7,11 @@ from pyinfra import host, state
 from pyinfra.api import OperationError, QuoteString, StringCommand, operation
 
 import plan as main
-from cluster import ETCDCTL, Cluster, Host
+from cluster import Cluster, Host
 from decisions import PatroniMember
-from operations import Commands, patroni_changes, phase
+from operations import Commands, etcd_access, patroni_changes, phase
 from operations.restore_plan import Plan, is_swapped, leads_unmoved, mine, progress_of
+from operations.waiting import repeated
 from platforms import Platform
 
 # Patroni's packaged unit kills it after half a minute and leaves PostgreSQL to its checkpoint.
@@ -115,9 +116,12 @@ def cleared(cluster: Cluster, platform: Platform, plan: Plan) -> Commands:
         )
     scope = f"{cluster.patroni.namespace}{cluster.general.name}/"
     keys = [*KEYS, "initialize"] if plan.is_foreign else KEYS
+    etcdctl = etcd_access.etcdctl(cluster)
     yield StringCommand(
-        f"for key in {' '.join(keys)}; do", ETCDCTL, "del", f'{scope}"$key" || exit 1; done &&',
-        ETCDCTL, "del --prefix", QuoteString(f"{scope}members/"),
+        # Everybody is stopped by now, and a member that answers may be cut off from the others.
+        'forget() {', repeated(StringCommand(etcdctl, 'del "$@"'), tries=10), "; };"
+        f" for key in {' '.join(keys)}; do forget", f'{scope}"$key" || exit 1; done &&',
+        "forget --prefix", QuoteString(f"{scope}members/"),
     )  # fmt: skip
 
 
