@@ -51,12 +51,13 @@ class ArchivedSegment(FactBase[str | None]):
 
     + stanza: name of the stanza
     + segment: name of the segment
+    + repository: pgBackRest's number of it
     """
 
     @override
-    def command(self, stanza: str, segment: str) -> StringCommand:
+    def command(self, stanza: str, segment: str, repository: int = 1) -> StringCommand:
         archive, name = shlex.quote(f"archive/{stanza}"), shlex.quote(segment)
-        ask = f"{pgbackrest()} {shlex.quote(stanza)} repo-ls"
+        ask = f"{pgbackrest(repository)} {shlex.quote(stanza)} repo-ls"
         return StringCommand(
             f"cd / && for id in $({ask} {archive} | grep -E '^[0-9]+-[0-9]+$'); do"
             f" {ask} {archive}/$id/{shlex.quote(segment[:16])}"

@@ -9,6 +9,7 @@ from pyinfra.api import FactBase, StringCommand
 from typing_extensions import override
 
 from facts.archive import pgbackrest
+from facts.pgbackrest import NO_BACKUP, NO_STANZA, OK
 from recovery import Archive, Backup
 from recovery_target import position
 
@@ -19,9 +20,11 @@ SEGMENT = re.compile(r"[0-9A-F]{24}")
 class Restorable(TypedDict):
     """Whole backups of the present database, and the host's clock, seconds since the epoch.
 
-    `system` is the database's system identifier, "" without any backup.
+    `system` is the database's system identifier, "" without any backup. Without a `stanza` nothing
+    can be archived or backed up there.
     """
 
+    stanza: bool
     system: str
     backups: list[Backup]
     now: float
@@ -51,9 +54,13 @@ class RestorableBackups(FactBase[Restorable | None]):
         if answer is None:
             return None
         stanza = answer[0] if answer else {}
+        code = stanza["status"]["code"] if stanza else NO_STANZA[0]
+        if code not in (OK, NO_BACKUP, *NO_STANZA):
+            return None
         systems = {one["id"]: str(one.get("system-id", "")) for one in stanza.get("db", [])}
         newest = max(systems, default=0)
         return Restorable(
+            stanza=code in (OK, NO_BACKUP),
             system=systems.get(newest, ""),
             backups=[
                 _backup(one)

@@ -20,12 +20,15 @@ ARCHIVED_SECONDS = 120.0
 
 
 @operation()
-def archived(cluster: Cluster, platform: Platform, is_wanted: bool = True) -> Commands:
+def archived(
+    cluster: Cluster, platform: Platform, repository: int = 1, is_wanted: bool = True
+) -> Commands:
     """
     Let all that was committed up to now be in the archive, if there is a primary.
 
     + cluster: the whole cluster
     + platform: of the hosts
+    + repository: pgBackRest's number of the one that is restored from
     + is_wanted: what runs now is of the database that is restored
 
     It also commits: PostgreSQL knows that it is past a time only by a later commit.
@@ -43,7 +46,11 @@ def archived(cluster: Cluster, platform: Platform, is_wanted: bool = True) -> Co
     if segment:
         wait_until(
             f"the arrival of {segment} in the repository",
-            lambda: bool(host.get_fact(ArchivedSegment, stanza=cluster.stanza, segment=segment)),
+            lambda: bool(
+                host.get_fact(
+                    ArchivedSegment, stanza=cluster.stanza, segment=segment, repository=repository
+                )
+            ),
             ARCHIVED_SECONDS,
             "archiving has to work first: see `pyinfra inventory.py verify.py -y`.",
         )

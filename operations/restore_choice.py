@@ -10,6 +10,7 @@ from typing import Any
 
 from pyinfra.api.exceptions import DeployError
 
+from backup_repositories import MAIN
 from cluster import Cluster
 from decisions import PatroniMember, Refusal, leader
 from facts.patroni import PatroniStatus
@@ -82,6 +83,7 @@ def new(
             raise Refusal(f"{cluster.postgresql.data_dir} on {name} {FIXED[one['fixed']]}", BY_HAND)
     target = parse(text)
     backups, archive = held(place)
+    _refuse_without_main(cluster)
     way = route(target, backups["backups"], archive, backups["now"])
     way = without_tablespaces(way, _tablespaces(place, way))
     need = _refuse_want_of_room(cluster, way, found)
@@ -101,6 +103,17 @@ def new(
         is_foreign=_is_foreign(cluster, backups["system"], found),
     )
     return plan, _lines(cluster, plan, target, way.backups[0], place, need)
+
+
+def _refuse_without_main(cluster: Cluster) -> None:
+    """Refuse (Refusal) while the first repository takes nothing, wherever the way begins."""
+    main = ask(cluster.repository.name, RestorableBackups, **own_place(cluster, MAIN).asked)
+    if main is None or not main["stanza"]:
+        what = "does not answer" if main is None else "has no stanza"
+        raise Refusal(
+            f"the repository {MAIN} {what}: what is restored is backed up there first",
+            'mend it: docs/operations.md, "The repository is lost".',
+        )
 
 
 def _is_foreign(cluster: Cluster, system: str, found: Mapping[str, Progress]) -> bool:

@@ -30,6 +30,7 @@ def deploy(cluster: Cluster, here: Host, platform: Platform, secrets: Secrets, p
             name="Archive all there is",
             cluster=cluster,
             platform=platform,
+            repository=plan.repository,
             is_wanted=not plan.brings_another,
         )
     phase.reached(name="== what is archived is all there is ==")

@@ -247,7 +247,7 @@ def archive_listing(brief: Mapping[str, int], _: Asked) -> Archive:
 def restorable_backups(brief: Sequence[str], _: Asked) -> Restorable:
     pairs = [line.split(" on ") for line in brief]
     backups = [Backup(label, 1, 1, int(timeline), 0, 1) for label, timeline in pairs]
-    return Restorable(system="7", backups=backups, now=1.0)
+    return Restorable(stanza=True, system="7", backups=backups, now=1.0)
 
 
 TOLD: dict[str, Callable[[Any, Asked], Any]] = {

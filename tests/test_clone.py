@@ -53,6 +53,18 @@ def test_a_source_that_is_closed_says_how_to_open_it(secrets_file: Path) -> None
 
 
 @pytest.mark.parametrize(
+    ("situation", "told"), [("main_is_silent", "does not answer"), ("main_is_empty", "no stanza")]
+)
+def test_a_clone_needs_a_repository_of_its_own_to_be_backed_up_in(
+    situation: str, told: str, secrets_file: Path
+) -> None:
+    words = data(target=TARGET)
+    text = refused(clone("--dry", *words, secrets=secrets_file, situation=situation))
+    assert "the repository main" in text
+    assert told in text
+
+
+@pytest.mark.parametrize(
     ("name", "value", "told"),
     [
         ("source", SOURCE | {"stanza": "Shop"}, "pgbackrest_source.stanza cannot be 'Shop'"),

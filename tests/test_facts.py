@@ -176,14 +176,24 @@ def test_restorable_backups_are_whole_ones_of_the_present_database() -> None:
             "error": error,
         }  # fmt: skip
 
-    info = [{"db": [{"id": 1, "system-id": 76}, {"id": 2, "system-id": 77}],
+    info = [{"status": {"code": 0}, "db": [{"id": 1, "system-id": 76}, {"id": 2, "system-id": 77}],
              "backup": [backup("of the last major version", 1, False), backup("good", 2, False),
                         backup("with a broken page", 2, True)]}]  # fmt: skip
     found = RestorableBackups().process(["1700000000", json.dumps(info)])
     assert found == {
-        "system": "77", "now": 1700000000.0,
+        "stanza": True, "system": "77", "now": 1700000000.0,
         "backups": [Backup("good", 2, 30, 3, 0x4000028, 0x5000100)],
     }  # fmt: skip
+
+
+def test_backups_of_a_repository_that_cannot_be_read_are_unknown_and_not_none() -> None:
+    told = {"name": "pgha", "db": [], "backup": []}
+    states = {0: "ok", 1: "missing stanza path", 2: "no valid backups", 99: "other"}
+    for code, message in states.items():
+        info = [told | {"status": {"code": code, "message": message}}]
+        found = RestorableBackups().process(["1700000000", json.dumps(info)])
+        assert (found is None) == (code == 99)
+        assert not found or found["stanza"] == (code in (0, 2))
 
 
 def test_archive_listing_knows_segments_and_histories(tmp_path: Path) -> None:

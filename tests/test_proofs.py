@@ -583,6 +583,8 @@ def test_the_other_facts_read_their_commands() -> None:
     assert SwitchedWal().process([SEGMENT, "unknown"]) is None
     assert ArchivedSegment().process(["18-1/x.zst", "end"]) == "18-1/x.zst"
     assert ArchivedSegment().process(["end"]) is None
+    command = str(ArchivedSegment().command("pgha", SEGMENT, repository=2))
+    assert command.count("--repo=2 ") == 2
     assert BackupCheck().process(["passed"])["passed"]
     refused = BackupCheck().process(["P00  ERROR: [082]: late", "  HINT: x", "refused"])
     assert refused == Check(passed=False, error="[082]: late")

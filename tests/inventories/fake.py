@@ -70,7 +70,10 @@ _noon, _backup = 1772366400, {
     "lsn": {"start": "0/2000028", "stop": "0/2000100"},
 }  # fmt: skip
 _far = _backup | {"tablespace": [{"name": "far", "destination": "/srv/far"}]}
-_restorable = [str(_noon), _json.dumps([{"db": [{"id": 1, "system-id": 7}], "backup": [_backup]}])]
+_stanza = {
+    "db": [{"id": 1, "system-id": 7}], "backup": [_backup], "status": {"code": 0, "message": "ok"},
+}  # fmt: skip
+_restorable = [str(_noon), _json.dumps([_stanza])]
 _archive = [f"{1:08X}{0:08X}{number:08X}" for number in range(1, 10)]
 
 # What is wrong, on which host: the fact's command has the first, and its answer is the second.
@@ -119,6 +122,8 @@ _SITUATIONS = {
             ]
         ),
     ),
+    "main_is_silent": ("pgbackrest", "ask --output=json info", [str(_noon), "null"]),
+    "main_is_empty": ("pgbackrest", "ask --output=json info", [str(_noon), "[]"]),
     "closed_source": ("node1", "ask --output=json info", [str(_noon), "null"]),
     "tablespaces": (
         "pgbackrest",
