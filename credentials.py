@@ -272,7 +272,13 @@ def validated(values: Mapping[str, Any]) -> Secrets:
         raise SettingsError(f"unknown secret {unknown[0]}", "remove it from the secrets file.")
     repositories = values.get(REPOSITORIES) or {}
     _refuse_unfit_keys(repositories)
-    return Secrets(**{name: values[name] for name in NAMES}, repositories=repositories)
+    # A command may print them without their last newline; the files on the hosts have one.
+    texts = {
+        name: f"{value.rstrip()}\n"
+        for name in PEM
+        if (value := values[name]).startswith("-----BEGIN ")
+    }
+    return Secrets(**{name: values[name] for name in NAMES} | texts, repositories=repositories)
 
 
 def _refuse_unfit_keys(repositories: Any) -> None:

@@ -91,8 +91,10 @@ def options(cluster: Cluster, secrets: Secrets) -> dict[int, dict[str, str | int
 
 def key_files(cluster: Cluster, secrets: Secrets) -> list[File]:
     """Return the keys that pgBackRest reads from files, as postgres."""
+    owned = ("postgres", "postgres", "600")
     return [
-        File(_key_path(one, key), secrets.key(one.name, key), "postgres", "postgres", "600")
+        # pyinfra ends the last line of what it writes: without that each run would find another.
+        File(_key_path(one, key), f"{secrets.key(one.name, key).rstrip()}\n", *owned)
         for _, one in numbered(cluster)
         for key in one.key_files
     ]

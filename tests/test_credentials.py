@@ -116,6 +116,13 @@ def test_takes_good_secrets() -> None:
     assert vars(validated(GOOD_SECRETS)) == GOOD_SECRETS | {"repositories": {}}
 
 
+def test_keys_and_certificates_end_with_a_line() -> None:
+    """As a command prints them they may not, and as the files of the hosts they do."""
+    told = vars(made_up(AUTHORITY))
+    bare = {name: text.rstrip() for name, text in told.items() if name != "repositories"}
+    assert vars(validated(bare)) == told
+
+
 REPOSITORIES = {"offsite": {"key": "anyKey", "passphrase": "passphraseOfIt"}}
 
 

@@ -737,7 +737,7 @@ def test_a_repository_of_any_type(name: str) -> None:
     assert found.items() >= options.items()
     assert [name for name in found if name.endswith("-key")] == keys
     files = backup_places.key_files(cluster, secrets)
-    assert [file.content for file in files] == (["itsKey"] if name == "gcs" else [])
+    assert [file.content for file in files] == (["itsKey\n"] if name == "gcs" else [])
 
 
 @by_platform
