@@ -75,6 +75,7 @@ def describe(hosts: Iterable[HostData]) -> Cluster:
     _refuse_shared_directories(cluster)
     _refuse_long_common_names(cluster)
     _refuse_unfit_virtual_ip(cluster)
+    _refuse_strict_alone(cluster)
     return cluster
 
 
@@ -250,6 +251,15 @@ def _refuse_unfit_virtual_ip(cluster: Cluster) -> None:
                 f"haproxy_virtual_ip, {virtual_ip}, is the address of {host.name}",
                 "take one that no host has.",
             )
+
+
+def _refuse_strict_alone(cluster: Cluster) -> None:
+    if cluster.general.durability == "strict" and len(cluster.postgres_members) == 1:
+        raise SettingsError(
+            f"cluster_durability is strict, and {cluster.postgres_members[0].name} has no replica"
+            " to confirm a commit: each would wait for ever",
+            "take quorum, or name more hosts in the group postgres.",
+        )
 
 
 def _refuse_port_clashes(cluster: Cluster, host: Host) -> None:

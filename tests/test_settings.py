@@ -136,6 +136,14 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "there is one HAProxy host to have it",
         "name another",
     ),
+    "strict_with_nobody_to_confirm": (
+        {
+            "groups": {"node2": ["etcd"], "node3": ["etcd"]},
+            "cluster_durability": "strict",
+        },
+        "node1 has no replica to confirm a commit",
+        "take quorum",
+    ),
     "no_wal_for_a_lost_replica": (
         {"postgresql_max_slot_wal_keep_mib": -1},
         "postgresql_max_slot_wal_keep_mib",
