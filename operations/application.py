@@ -14,6 +14,15 @@ from operations.waiting import wait_until
 from platforms import Platform
 from scram import verifier
 
+# So that no statement, whose text would hold a verifier, comes into PostgreSQL's log.
+UNSEEN = (
+    "SET log_statement = 'none';",
+    "SET log_min_duration_statement = -1;",
+    "SET log_min_duration_sample = -1;",
+    "SET log_transaction_sample_rate = 0;",
+    "SET log_duration = off;",
+    "SET log_min_error_statement = 'panic';",
+)
 # A replica that replays at all has it within a second or two.
 REPLAYED_SECONDS = 120.0
 REPLAY_HINT = (
@@ -133,7 +142,7 @@ def sql(psql: str, port: int, statements: Sequence[str]) -> StringCommand:
     return StringCommand(
         "cd / && runuser -u postgres --", QuoteString(psql), "-XAtq -v ON_ERROR_STOP=1 -p",
         QuoteString(str(port)),
-        _stdin="\n".join(["SET log_statement = 'none';", *statements]),
+        _stdin="\n".join([*UNSEEN, *statements]),
     )  # fmt: skip
 
 

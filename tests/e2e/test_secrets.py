@@ -1,6 +1,7 @@
 """No secret is to be seen: not on disks, not in processes, not in logs, not in git."""
 
 import subprocess
+import time
 
 from testbed.hosts import secrets_file
 from tests.e2e import testbed as bed
@@ -59,8 +60,10 @@ def drifted() -> None:
 
 
 def test_secrets_are_not_to_be_seen_while_they_travel(cluster: None) -> None:
-    # From here to the end PostgreSQL's log has every statement of the superuser.
+    began = int(time.time())
+    # From here to the end PostgreSQL's log has every statement of the superuser, twice.
     bed.sql(bed.primary(), "ALTER ROLE postgres SET log_statement = 'all'")
+    bed.sql(bed.primary(), "ALTER ROLE postgres SET log_min_duration_statement = 0")
     try:
         drifted()
         with watching(bed.telltales() | {"planted": PLANTED}) as seen:
@@ -70,7 +73,7 @@ def test_secrets_are_not_to_be_seen_while_they_travel(cluster: None) -> None:
             deploy = bed.pyinfra("deploy.py", "-y", "--diff", "-vvv", "--debug")
             verify = bed.pyinfra("verify.py", "-y", "-vvv", "--debug")
     finally:
-        bed.sql(bed.primary(), "ALTER ROLE postgres RESET log_statement")
+        bed.sql(bed.primary(), "ALTER ROLE postgres RESET ALL")
     assert deploy.code == 0, deploy.stderr[-4000:]
     assert verify.code == 0, verify.stderr[-4000:]
     for node in bed.NODES:
@@ -89,6 +92,11 @@ def test_secrets_are_not_to_be_seen_while_they_travel(cluster: None) -> None:
         in_files = bed.on(host, "grep -rslF -f - /var/log --exclude-dir=journal", check=False,
                           stdin=lines())  # fmt: skip
         assert in_files == "", host
+    # What PostgreSQL stores of a password would let others guess it, or pose as a server.
+    statements = f"journalctl --no-pager -o cat --since=@{began} | grep -F ' ROLE '"
+    logged = "".join(bed.on(node, statements, check=False) for node in bed.NODES)
+    assert "PASSWORD 'drift'" in logged
+    assert "SCRAM-SHA-256$" not in logged
     for node in bed.NODES:
         running = bed.sql(node, "SELECT query FROM pg_stat_activity")
         assert [name for name, secret in bed.telltales().items() if secret in running] == []
