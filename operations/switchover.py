@@ -23,6 +23,8 @@ from platforms import Platform
 
 # Patroni counts a member that has just come back among those that confirm some loops later.
 CONFIRMS_SECONDS = 30.0
+# Patroni answers when the lead has moved, and gives up after 20 s, or after two loops.
+ANSWER_SECONDS = 60
 # Patroni waits for a shutdown checkpoint, most of whose work the one before has done.
 SETTLED_SECONDS = 300.0
 LOOK_HINT = "look at `patronictl list` and `journalctl -u patroni` there."
@@ -115,7 +117,9 @@ def moved(cluster: Cluster, here: Host, secrets: Secrets, candidate: str | None)
         "key": own.key,
     }
     yield StringCommand(
-        "curl --silent --show-error --fail --output /dev/null --config - || true",
+        # A Patroni that froze never answers; what came of it is seen by `settled`.
+        f"curl --silent --show-error --fail --max-time {ANSWER_SECONDS} --output /dev/null"
+        " --config - || true",
         _stdin="".join(f"{name} = {json.dumps(value)}\n" for name, value in options.items()),
     )
 
