@@ -300,7 +300,7 @@ def _is_stale(found: ComponentState, paths: _Paths) -> bool:
     """
     read = (paths.environment, DROP_IN, AUTHORITY)
     changed = max(found["paths"][path]["mtime"] for path in read if path in found["paths"])
-    return changed > found["units"][UNIT]["started"]
+    return changed > found["units"][UNIT]["started"] + config_files.ROUNDED_SECONDS
 
 
 def _is_healthy(cluster: Cluster, members: list[Host]) -> bool:

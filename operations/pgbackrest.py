@@ -261,7 +261,7 @@ def _served(
     changed = max(
         (found["paths"][path]["mtime"] for path in read if path in found["paths"]), default=0
     )
-    is_stale = changed > found["units"][SERVER]["started"]
+    is_stale = changed > found["units"][SERVER]["started"] + config_files.ROUNDED_SECONDS
     is_changed = any(item.path in read for item in different)
     if is_changed or is_stale or not config_files.unit_is_ready(found, SERVER):
         yield StringCommand(

@@ -25,7 +25,7 @@ def deploy(here: Host, platform: Platform, in_container: bool) -> None:
 @operation()
 def clock(platform: Platform) -> Commands:
     """
-    Keep the host's time with chrony: etcd and Patroni compare leases by it.
+    Keep the host's time with chrony: certificates, backups and restores to a time go by it.
 
     + platform: of this host
 
