@@ -62,7 +62,11 @@ if here.is_postgres:
         )
     patroni.healthy(name="Wait until this member leads or streams", cluster=cluster, here=here)
 phase.reached(name="== done ==")
-if here.is_postgres and chosen.host:
+if here.is_postgres and chosen.host and not is_put_back:
+    restore_end.finished(name="Forget the plan", cluster=cluster, platform=platform, plan=chosen)
+# Whoever leads keeps it longest: where no data was moved, it alone tells that nobody has to stop.
+phase.reached(name="== all others have forgotten ==")
+if is_put_back:
     restore_end.finished(
         name="Say what came of it", cluster=cluster, platform=platform, plan=chosen
     )
