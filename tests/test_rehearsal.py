@@ -388,3 +388,10 @@ def test_one_that_was_killed_before_it_began_is_told(tmp_path: Path) -> None:
     text = (tmp_path / "pgha_proof_check.prom").read_text()
     assert 'pgha_proof_success{stanza="pgha",proof="check"} 0\n' in text
     assert 'pgha_proof_duration_seconds{stanza="pgha",proof="check"} 0\n' in text
+
+
+def test_a_copy_that_fills_the_disk_is_removed_though_nothing_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "pgha_proof_rehearsal.prom.new").symlink_to("/dev/full")
+    done = proof(tmp_path, "told", "rehearsal", result="exit-code")
+    assert done.returncode != 0
+    assert done.stdout == "rehearsal clean\n"
