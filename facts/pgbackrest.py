@@ -15,7 +15,8 @@ OK, NO_BACKUP, NO_STANZA = 0, 2, (1, 3)
 class Backup(TypedDict):
     """One backup: label, type (full, diff, incr), stop time in seconds since the epoch, bytes.
 
-    `repository` is pgBackRest's number of it. From `first_wal` on pgBackRest keeps WAL.
+    `repository` is pgBackRest's number of it. From `first_wal` on pgBackRest keeps WAL. One with
+    `damage` has pages that fail their checksum: the database had, when it was taken.
     """
 
     repository: int
@@ -24,6 +25,7 @@ class Backup(TypedDict):
     stopped: int
     size: int
     first_wal: str
+    damage: bool
 
 
 class Repository(TypedDict):
@@ -94,6 +96,7 @@ class PgbackrestInfo(FactBase[Repository | None]):
                     stopped=backup["timestamp"]["stop"],
                     size=backup["info"]["size"],
                     first_wal=(backup.get("archive") or {}).get("start") or "",
+                    damage=bool(backup.get("error")),
                 )
                 for backup in present("backup")
             ],

@@ -161,10 +161,14 @@ def backup(
     for number, (name, maximum_hours) in enumerate(limits.items(), 1):
         prefix = f"{name}: " if len(limits) > 1 else ""
         backups = [b for b in (found["backups"] if found else []) if b["repository"] == number]
-        if not any(backup["type"] == "full" for backup in backups):
+        if not any(backup["type"] == "full" and not backup["damage"] for backup in backups):
             faults.append(f"{prefix}there is no full backup")
         if not backups:
             continue
+        if backups[-1]["damage"]:
+            faults.append(
+                f"{prefix}{backups[-1]['label']} found pages of the database that are damaged"
+            )
         last, old = backups[-1], now - backups[-1]["stopped"]
         if old > maximum_hours * 3600:
             faults.append(

@@ -87,9 +87,12 @@ OTHERS = names(1, 1)[0]  # another repository keeps more, and has its own archiv
 
 def repository(*first: str) -> Repository:
     backups = [
-        Backup(repository=1, label=f, type="full", stopped=1, size=1, first_wal=f) for f in first
+        Backup(repository=1, label=f, type="full", stopped=1, size=1, first_wal=f, damage=False)
+        for f in first
     ]
-    other = Backup(repository=2, label="x", type="full", stopped=1, size=1, first_wal=OTHERS)
+    other = Backup(
+        repository=2, label="x", type="full", stopped=1, size=1, first_wal=OTHERS, damage=False
+    )
     backups.append(other)
     return Repository(
         stanza=True, unreadable="", version="18", message="ok", backups=backups, newest_wal=""

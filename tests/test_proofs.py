@@ -357,7 +357,15 @@ def units(**changes: str) -> dict[str, UnitState]:
 
 def repository(*kinds: str) -> Repository:
     backups = [
-        Backup(repository=1, label=kind, type=kind, stopped=1000, size=1, first_wal="")
+        Backup(
+            repository=1,
+            label=kind,
+            type=kind.removeprefix("damaged "),
+            stopped=1000,
+            size=1,
+            first_wal="",
+            damage=kind.startswith("damaged "),
+        )
         for kind in kinds
     ]
     return Repository(
@@ -390,7 +398,9 @@ def test_each_repository_has_its_own_backups_and_limit() -> None:
     proof = judgement_access.backup(found, GOOD, units(), 2000, limits)
     says(proof, "failed", "offsite: there is no full backup")
     found["backups"].append(
-        Backup(repository=2, label="x", type="full", stopped=1000, size=1, first_wal="")
+        Backup(
+            repository=2, label="x", type="full", stopped=1000, size=1, first_wal="", damage=False
+        )
     )
     proof = judgement_access.backup(found, GOOD, units(), 1000 + 31 * 3600, limits)
     says(proof, "failed", "main: the last backup is 1 d 7 h old, and 30 h are allowed")
@@ -405,6 +415,8 @@ def test_each_repository_has_its_own_backups_and_limit() -> None:
         (repository("full"), None, units(), "pgbackrest is missing"),
         (repository("diff"), GOOD, units(), "no full backup"),
         (None, GOOD, units(), "no full backup"),
+        (repository("damaged full", "diff"), GOOD, units(), "no full backup"),
+        (repository("full", "damaged diff"), GOOD, units(), "damaged diff found pages"),
         (repository("full"), GOOD, units(diff_timer="inactive"), "diff.timer is inactive"),
         (repository("full"), GOOD, units(full_service="failed"), "full.service failed"),
         (repository("full"), GOOD, None, "cannot tell whether the timers run"),
