@@ -32,7 +32,8 @@ class SwitchedWal(FactBase[str | None]):
         return StringCommand(
             # Where no replica can confirm a commit this one does not wait for it.
             "cd / && export PGOPTIONS='-c synchronous_commit=local' &&"
-            " { ask() { runuser -u postgres --", QuoteString(psql), "-XAtq -p",
+            # A server that is frozen takes connections, and never answers.
+            " { ask() { timeout 15 runuser -u postgres --", QuoteString(psql), "-XAtq -p",
             QuoteString(str(port)), '-c "$1" 2>/dev/null; };',
             'case "$(ask "select pg_is_in_recovery()")" in'
             f" f) ask {shlex.quote(WRITE)} && ask {shlex.quote(SWITCH)} >/dev/null"

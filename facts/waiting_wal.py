@@ -50,7 +50,9 @@ class WalQueue(FactBase[WaitingWal | None]):
     def command(self, psql: str, port: int) -> StringCommand:
         return StringCommand(
             f"cd / && grep -HsE '^[[:space:]]*{LIMIT}[[:space:]]*=' {CONFIGS};"
-            " runuser -u postgres --", QuoteString(psql), "-XAtq -p", QuoteString(str(port)),
+            # A server that is frozen takes connections, and never answers.
+            " timeout 15 runuser -u postgres --", QuoteString(psql),
+            "-XAtq -p", QuoteString(str(port)),
             f"-c {shlex.quote(' '.join(QUERY.split()))} 2>/dev/null || echo null",
         )  # fmt: skip
 
