@@ -38,6 +38,7 @@ platform, identity = preflight.identify(cluster, here)
 plan.refuse_without_secrets(
     ", so nothing can be kept in it", "deploy first, or bring the file to this machine."
 )
+rotation.refuse_without_members(cluster)
 secrets = plan.rotated_secrets()
 
 if here.is_postgres:

@@ -4,6 +4,7 @@ from io import StringIO
 
 from pyinfra import host, inventory, state
 from pyinfra.api import OperationError, operation
+from pyinfra.api.exceptions import DeployError
 
 import plan
 from cluster import Cluster, Host
@@ -19,6 +20,17 @@ from platforms import Platform
 # Patroni reloads in its next loop, and writes PostgreSQL's password file in the one after.
 NOTICED_SECONDS = 120.0
 LOOK_HINT = "look at `journalctl -u patroni` there; running this or a deploy again goes on."
+
+
+def refuse_without_members(cluster: Cluster) -> None:
+    """Refuse (DeployError) a run in which nobody would learn the passwords that it writes down."""
+    active = {member.name for member in inventory.get_active_hosts()}
+    for group in ("postgres", "etcd"):
+        if not any(member.name in active for member in cluster.group(group)):
+            raise DeployError(
+                f"no host of the group {group} is part of this run, and passwords change there\n"
+                "    HINT: leave --limit out."
+            )
 
 
 @operation()

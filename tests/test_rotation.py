@@ -53,6 +53,13 @@ def test_refuses_what_cannot_be_rotated(secrets_file: Path) -> None:
     assert read(secrets_file) == SECRETS
 
 
+@pytest.mark.parametrize("limit", ["@fake/haproxy", "@fake/pgbackrest"])
+def test_refuses_where_nobody_would_learn_them(limit: str, secrets_file: Path) -> None:
+    text = refused(rotate("--limit", limit, secrets=secrets_file))
+    assert "no host of the group postgres is part of this run" in text
+    assert read(secrets_file) == SECRETS
+
+
 def test_refuses_without_a_file(tmp_path: Path) -> None:
     assert "there is no " in refused(rotate(secrets=tmp_path / "none.yml"))
     assert list(tmp_path.iterdir()) == []
