@@ -114,14 +114,17 @@ def address(cluster: Cluster, holders: Mapping[str, bool], sessions: Sequence[Se
     if not virtual_ip:
         return Proof("address", "skipped", "no virtual IP is set (haproxy_virtual_ip)")
     having = [name for name, has_it in holders.items() if has_it]
-    faults = [] if having else [f"none of {', '.join(holders)} has {virtual_ip}"]
+    # Of those that were not asked another may have it; whether it answers was asked anyhow.
+    nobody = not having and len(holders) == len(cluster.haproxy_hosts)
+    faults = [f"none of {', '.join(holders)} has {virtual_ip}"] if nobody else []
     if len(having) > 1:
         faults.append(f"{', '.join(having)} have {virtual_ip} at the same time")
     for session in sessions:
         if not session["address"]:
             faults.append(f"{virtual_ip} does not answer: {_reason(session)}")
     hint = "look at `journalctl -u keepalived` and `ip -4 address` on the HAProxy hosts."
-    good = f"{', '.join(having)} has {virtual_ip}, and leads to PostgreSQL"
+    holder = ", ".join(having) or "a host that was not asked"
+    good = f"{holder} has {virtual_ip}, and leads to PostgreSQL"
     return proof("address", good, list(dict.fromkeys(faults)), hint)
 
 

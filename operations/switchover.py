@@ -1,7 +1,7 @@
 """A planned switchover: only when all is well, and over when all is well again.
 
 The sessions of the pooled port wait meanwhile, and see no error. Each HAProxy host lets its own go
-on by itself, after half a minute at the latest: no run that is killed leaves them waiting.
+on by itself, after 40 seconds at the latest: no run that is killed leaves them waiting.
 """
 
 import json

@@ -327,6 +327,15 @@ def test_virtual_ip(cluster: Cluster) -> None:
     says(judgement_access.address(cluster, {}, []), "skipped", "haproxy_virtual_ip")
 
 
+def test_virtual_ip_of_a_host_that_was_not_asked() -> None:
+    shared = described(**SHARED)
+    well = [session(shared, "node1")]
+    alone = judgement_access.address(shared, {"haproxy2": False}, well)
+    says(alone, "ok", "a host that was not asked has 10.0.0.30")
+    lost = judgement_access.address(shared, {"haproxy2": False}, [NO_ANSWER])
+    says(lost, "failed", "10.0.0.30 does not answer")
+
+
 def test_reads_do_not_wait_for_a_killed_replica_that_etcd_still_lists(cluster: Cluster) -> None:
     urls = {host.name: cluster.rest_url(host) for host in cluster.postgres_members}
     whole = view(*(member(name) for name in urls))
