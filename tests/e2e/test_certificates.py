@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -373,18 +374,39 @@ def test_proof_warns_before_a_certificate_ends(cluster: None) -> None:
     assert certificates_proof("--data", "tls_certificate_days=825") == "warning"
 
 
-def test_certificate_that_nobody_was_told_of_is_shown_by_the_next_deploy(cluster: None) -> None:
-    # As a run leaves it that was killed between writing the file and the reload.
-    identity, secrets = Identity("postgres", "node2"), bed.secrets()
-    request = bed.on("node2", f"openssl req -new -key {identity.key} -subj /CN=pgha")
-    old = x509.load_pem_x509_certificate(bed.on("node2", f"cat {identity.certificate}").encode())
+def certified(host: str, identity: Identity, when: datetime) -> None:
+    """Put another certificate in the place of a service's, as good as it but of another time."""
+    secrets = bed.secrets()
+    request = bed.on(host, f"openssl req -new -key {identity.key} -subj /CN=pgha")
+    old = x509.load_pem_x509_certificate(bed.on(host, f"cat {identity.certificate}").encode())
     names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     dns = tuple(names.get_values_for_type(x509.DNSName))
     addresses = tuple(map(str, names.get_values_for_type(x509.IPAddress)))
     subject = Subject(identity.subject.name, dns, addresses)
     authority = Authority(secrets["authority_key"], secrets["authority_certificate"])
-    pem = sign(authority, request, subject, 90, utc_now())
-    bed.on("node2", f"cat >{identity.certificate}", stdin=pem)
+    pem = sign(authority, request, subject, 90, when)
+    bed.on(host, f"cat >{identity.certificate}", stdin=pem)
+
+
+def test_certificate_that_nobody_was_told_of_is_shown_by_the_next_deploy(cluster: None) -> None:
+    # As a run leaves it that was killed between writing the file and the reload.
+    certified("node2", Identity("postgres", "node2"), utc_now())
     assert certificates_proof() == "failed"
     assert bed.deploy().changes == ["Show the new certificates"]
     assert certificates_proof() == "ok"
+
+
+@pytest.mark.long
+def test_a_deploy_mends_certificates_that_have_all_ended(cluster: None) -> None:
+    for service, host in SERVICES:
+        certified(host, Identity(service, host), utc_now() - timedelta(days=100))
+    for service, host in SERVICES:
+        unit = {"postgres": "patroni"}.get(service, service)
+        bed.on(host, f"systemctl restart --no-block {unit}")
+    with pytest.raises(psycopg.OperationalError):
+        bed.connect(bed.RW)
+    assert certificates_proof() == "failed"
+    bed.deploy()
+    bed.connect(bed.RW).close()
+    assert certificates_proof() == "ok"
+    assert bed.deploy().changes == []
