@@ -81,22 +81,25 @@ def etcd(
     size, quorum = len(names), len(names) // 2 + 1
     sick = [name for url, name in names.items() if not (health or {}).get(url)]
     leaders = [names.get(item["endpoint"], "?") for item in status if item["is_leader"]]
-    faults = []
+    faults = [f"alarm {alarm}" for alarm in alarms or []]
     if sick:
         faults.append(f"{', '.join(sick)} unhealthy: {size - len(sick)} of {size} left")
-    if size - len(sick) < quorum or members is None:
-        faults.append(f"no quorum, which is {quorum}")
-    else:
+    if members is not None and size - len(sick) >= quorum:
         faults += _strangers(names.values(), [member["name"] for member in members])
         faults += _not_one(leaders)
-        faults += [f"alarm {alarm}" for alarm in (["unknown"] if alarms is None else alarms)]
+        faults += ["alarm unknown"] if alarms is None else []
+    elif not alarms:  # where one is raised, no member calls itself healthy
+        faults.append(f"no quorum, which is {quorum}")
+    is_full = "NOSPACE" in (alarms or [])
     database = max((item["db_bytes"] for item in status), default=0)
     return proof(
         "etcd",
         f"{size} of {size} members healthy, {', '.join(leaders)} leads, quorum is {quorum}, "
         f"database {database >> 10} KiB",
         faults,
-        "look at `systemctl status etcd` and `journalctl -u etcd` there.",
+        'docs/operations.md, "etcd is full".'
+        if is_full
+        else "look at `systemctl status etcd` and `journalctl -u etcd` there.",
     )
 
 

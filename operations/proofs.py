@@ -79,11 +79,12 @@ def etcd(cluster: Cluster) -> Commands:
         health = host.get_fact(EtcdHealth, endpoints=cluster.etcd_endpoints) or {}
         # Only those that are well are asked on: a dead one would cost a timeout each time.
         well = ",".join(url for url, is_healthy in health.items() if is_healthy)
-        members, status, alarms = None, [], None
+        members, status = None, []
         if well:
             members = host.get_fact(EtcdMembers, endpoints=well)
             status = host.get_fact(EtcdStatus, endpoints=well)
-            alarms = host.get_fact(EtcdAlarms, endpoints=well)
+        # While there is an alarm nobody is well, and each can tell of it.
+        alarms = host.get_fact(EtcdAlarms, endpoints=well or cluster.etcd_endpoints)
         report.record(judgement.etcd(cluster, members, health, status, alarms))
         report.record(judgement.versions(status))
     host.noop("proofs change nothing")

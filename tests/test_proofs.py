@@ -105,6 +105,13 @@ def test_etcd_alarms(cluster: Cluster) -> None:
     says(etcd(cluster, alarms=None), "failed", "alarm unknown")
 
 
+def test_an_etcd_that_is_full_is_not_called_one_without_a_quorum(cluster: Cluster) -> None:
+    full = etcd(cluster, health={}, members=None, status=[], alarms=["NOSPACE"])
+    says(full, "failed", "alarm NOSPACE")
+    assert "quorum" not in full.evidence
+    assert "etcd is full" in full.hint
+
+
 @pytest.mark.parametrize(
     ("version", "status"),
     [("3.4.44", "warning"), ("3.5.32", "warning"), ("3.5.33", "ok"), ("3.6.13", "warning"),
