@@ -111,14 +111,14 @@ def refuse_pause(cluster: Cluster) -> None:
 
 
 def refuse_without_etcd(cluster: Cluster) -> None:
-    """Refuse (Refusal) while no quorum of etcd answers: whoever is stopped could not lead again."""
+    """Refuse (Refusal) while etcd commits nothing: whoever is stopped could not lead again."""
     active = {member.name for member in inventory.get_active_hosts()}
     asked = [member.name for member in cluster.etcd_members if member.name in active]
     told = (ask(name, EtcdHealth, endpoints=cluster.etcd_endpoints) for name in asked)
     if not any(any((health or {}).values()) for health in told):  # without a quorum none commits
         raise Refusal(
-            "no quorum of etcd answers, and without one nobody could lead what is restored",
-            'bring it back: docs/operations.md, "etcd has lost its quorum".',
+            "etcd commits nothing, and without it nobody could lead what is restored",
+            "verify.py says why; docs/operations.md, what to do.",
         )
 
 

@@ -85,7 +85,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "no quorum": (
         {"target": TARGET},
         "no_quorum",
-        ["no quorum of etcd answers", "etcd has lost its quorum"],
+        ["etcd commits nothing", "verify.py says why"],
     ),
     "a mount point": ({"target": TARGET}, "mounted", ["on @fake/node3 is a mount point"]),
     "a tablespace in the backup": (
