@@ -54,6 +54,7 @@ case "$1" in
             [ $status = 0 ] || break
             echo "00000000000000$number" >reached
         done
+        [ -e slow ] && echo starting >work/data/postmaster.pid && exit
         echo 'ready   ' >work/data/postmaster.pid
         ;;
     status) [ -e work/data/postmaster.pid ] ;;
@@ -206,8 +207,19 @@ def test_damage_that_pg_amcheck_finds(rehearsal: Rehearsal) -> None:
 
 def test_no_room_on_the_disk(rehearsal: Rehearsal) -> None:
     rehearsal.backups((1 << 60, LABEL))
-    rehearsal.fails(f"{LABEL} needs 1209462791577 MiB in {rehearsal.work}, and ")
+    rehearsal.fails(f"{LABEL} needs 1209462792601 MiB in {rehearsal.work}, and ")
     assert not (rehearsal.folder / "restored").exists()
+
+
+def test_the_last_room_is_left_to_the_repository(rehearsal: Rehearsal) -> None:
+    free = rehearsal.folder / "df"
+    free.write_text(
+        "#!/bin/sh\n[ -e measured ] && left=1000000 || left=9000000\n: >measured\n"
+        'printf "head\\n/dev/x 1 1 %s 1% /\\n" $left\n'
+    )
+    free.chmod(0o755)
+    rehearsal.put("slow")
+    rehearsal.fails(f"{LABEL} grows, and only 976 MiB are left in {rehearsal.work}")
 
 
 def test_no_backup(rehearsal: Rehearsal) -> None:
