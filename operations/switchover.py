@@ -36,6 +36,7 @@ LET_GO = (
 
 MOVED: list[tuple[PatroniMember, PatroniMember, float]] = []
 """From whom to whom the lead was handed over in this run, and when."""
+_refused: list[str] = []
 
 
 @operation()
@@ -103,7 +104,13 @@ def moved(cluster: Cluster, here: Host, secrets: Secrets, candidate: str | None)
     if hasty := _not_waiting(cluster):
         host.noop(f"sessions on {', '.join(hasty)} do not wait")
         return
-    old, new = _parties(cluster, candidate)
+    try:
+        old, new = _parties(cluster, candidate)
+    except OperationError as refusal:
+        # To stop here would leave the pooled sessions waiting: `settled` stops, when they go on.
+        _refused.append(str(refusal))
+        host.noop("nothing is moved")
+        return
     host.log(f"switching over from {old.name} to {new.name}")
     MOVED.append((old, new, time.monotonic()))
     own = Identity("postgres", here.name)
@@ -154,6 +161,8 @@ def settled(cluster: Cluster) -> Commands:
     if not _is_mine(cluster):
         host.noop("another host sees to that")
         return
+    if _refused:
+        raise OperationError(_refused[-1])
     if not MOVED:
         raise OperationError(
             "nothing was moved: the pooled sessions of an HAProxy host would not wait\n"

@@ -9,6 +9,7 @@ A case is a mapping, one YAML file of it under tests/operations/. Its keys:
                  (none), in_container (false), plan and wish (briefly.PLAN and WISH, to change);
                  secrets by their
                  stage (clusters.STAGES), hosts by their name
+    refused:     why a switchover was not asked for, earlier in the run (nothing)
     executing:   false while pyinfra prepares or runs with --dry (true)
     diff:        true for --diff
     active:      hosts that are part of the run (all)
@@ -53,7 +54,7 @@ PLATFORMS = {
 }
 KEYS = {
     "cluster", "host", "platform", "arguments", "executing", "diff", "active", "facts", "peers",
-    "commands", "noop", "logs", "refuses",
+    "commands", "noop", "logs", "refuses", "refused",
 }  # fmt: skip
 
 
@@ -222,6 +223,7 @@ def _made_up_world(case: Mapping[str, Any], cluster: Cluster, here: FakeHost) ->
             world.enter_context(patch.dict(known, clear=True))
         world.enter_context(patch.object(etcd_access, "_settled", set()))
         world.enter_context(patch.object(switchover, "MOVED", []))
+        world.enter_context(patch.object(switchover, "_refused", case.get("refused", [])))
         for module in vars(operations).values():
             if hasattr(module, "wait_until"):
                 world.enter_context(patch.object(module, "wait_until", _looks_a_few_times))
