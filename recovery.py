@@ -77,7 +77,7 @@ def legs(archive: Archive, timeline: int) -> tuple[Leg, ...]:
             return (Leg(timeline, 0, None),)
         raise Refusal(
             f"the archive has no history of timeline {timeline}, so nobody knows where it began",
-            f"give it {timeline:08X}.history from a member's pg_wal: docs/operations.md, restore.",
+            f"give it {timeline:08X}.history from a member's pg_wal: docs/operations.md says how.",
         )
     found, begin = [], 0
     for line in archive.histories.get(timeline, "").splitlines():

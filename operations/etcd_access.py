@@ -162,7 +162,7 @@ def forgotten(cluster: Cluster, secrets: Secrets) -> Commands:
 
 
 def etcdctl(cluster: Cluster) -> StringCommand:
-    """Return etcdctl as it asks whoever answers: this host's own member may be down."""
+    """Return etcdctl as it asks any member that answers: this host's own may be down."""
     return StringCommand(ETCDCTL, "--endpoints", QuoteString(cluster.etcd_endpoints))
 
 
